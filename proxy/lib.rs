@@ -1,0 +1,7 @@
+//! larder: a pull-through cache between container runtimes and registries.
+//!
+//! The map of the modules is `ARCHITECTURE.md` beside this file. A module imports only from rows above it.
+
+pub mod config;
+pub mod metrics;
+pub mod oci;
