@@ -2,6 +2,8 @@
 //!
 //! The map of the modules is `ARCHITECTURE.md` beside this file. A module imports only from rows above it.
 
+pub mod cache;
 pub mod config;
 pub mod metrics;
 pub mod oci;
+pub mod upstream;

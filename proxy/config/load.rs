@@ -129,13 +129,15 @@ fn top_section<'a>(
     }
 }
 
+type NamedTables<'a> = Vec<(String, Place, &'a Spanned<DeValue<'a>>)>;
+
 /// The tables below a top-level name, as `[upstream."X"]` stand below `upstream`, with the place of each name.
 fn named_tables<'a>(
     document: Document<'a>,
     root: &'a DeTable<'a>,
     top: &str,
     table: Table,
-) -> Result<Vec<(String, Place, &'a Spanned<DeValue<'a>>)>, Error> {
+) -> Result<NamedTables<'a>, Error> {
     let Some(value) = root.get(top) else { return Ok(Vec::new()) };
     let DeValue::Table(entries) = value.get_ref() else {
         let problem = format!("must be a table with a name, as in {}", table.heading());
