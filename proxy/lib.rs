@@ -4,6 +4,7 @@
 
 pub mod cache;
 pub mod config;
+pub mod diagnosis;
 pub mod metrics;
 pub mod oci;
 pub mod upstream;
