@@ -2,7 +2,10 @@
 //!
 //! The map of the modules is `ARCHITECTURE.md` beside this file. A module imports only from rows above it.
 
+pub mod cache;
 pub mod config;
+pub mod diagnosis;
 pub mod metrics;
 pub mod oci;
 pub mod store;
+pub mod upstream;
