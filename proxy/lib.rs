@@ -3,5 +3,7 @@
 //! The map of the modules is `ARCHITECTURE.md` beside this file. A module imports only from rows above it.
 
 pub mod config;
+pub mod credentials;
 pub mod metrics;
 pub mod oci;
+pub mod transport;
