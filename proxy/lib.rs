@@ -7,3 +7,4 @@ pub mod credentials;
 pub mod metrics;
 pub mod oci;
 pub mod transport;
+pub mod upstream;
