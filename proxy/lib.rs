@@ -4,8 +4,10 @@
 
 pub mod cache;
 pub mod config;
+pub mod credentials;
 pub mod diagnosis;
 pub mod metrics;
 pub mod oci;
 pub mod store;
+pub mod transport;
 pub mod upstream;
