@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod diagnosis;
 pub mod metrics;
 pub mod oci;
+pub mod server;
 pub mod store;
 pub mod transport;
 pub mod upstream;
