@@ -2,6 +2,7 @@
 //!
 //! The map of the modules is `ARCHITECTURE.md` beside this file. A module imports only from rows above it.
 
+pub mod admin;
 pub mod cache;
 pub mod config;
 pub mod diagnosis;
