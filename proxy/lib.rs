@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod cache;
+pub mod cli;
 pub mod config;
 pub mod diagnosis;
 pub mod metrics;
