@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const PREFIX: &str = "LARDER_";
 /// Read by the log, which starts before the configuration.
 const LOG: &str = "LARDER_LOG";
+/// What steers our own tests, whose programs inherit it.
+const TESTS: &str = "LARDER_TEST_";
 
 /// Puts `LARDER_SERVER_*` and `LARDER_CACHE_*` above what the file says. `named` are variables that the file itself
 /// names as the place of a secret.
@@ -33,7 +35,7 @@ pub(super) fn apply<'a>(
             }
             Some(key) if key.table == Table::Server => server.set(key.name, name, text),
             Some(key) => cache.set(key.name, name, text),
-            None if name == LOG || named.contains(name) || is_service_link(name) => {}
+            None if name == LOG || name.starts_with(TESTS) || named.contains(name) || is_service_link(name) => {}
             None => return Err(Error::UnknownVariable { name: name.clone(), hint: hint(name) }),
         }
     }
