@@ -4,6 +4,7 @@ mod arguments;
 mod failure;
 mod log;
 mod refresh;
+mod serve;
 
 use crate::config::Config;
 use arguments::{Arguments, Command};
@@ -35,7 +36,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Serve { config } => {
             let config = load(config.as_deref())?;
             log::start()?;
-            serve(config)
+            runtime()?.block_on(serve::serve(config))
         }
         Command::Refresh { image, config, json } => {
             let config = load(config.as_deref())?;
@@ -56,10 +57,6 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("the threads cannot be started: {error}")))
-}
-
-fn serve(_config: Config) -> Result<(), Failure> {
-    Err(Failure::failed("this build has no server yet".to_owned()))
 }
 
 #[cfg(test)]
