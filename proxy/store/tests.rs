@@ -364,6 +364,8 @@ fn a_withdrawn_right_does_not_come_back() {
     let store = Store::open(directory.path()).unwrap();
     fill(&store);
     store.withdraw(&registry(), &repository("y/z")).unwrap();
+    store.withdraw(&registry(), &repository("never/seen")).unwrap();
+    assert_eq!(store.repositories().unwrap().len(), 2, "nothing is recorded of what was never held");
     let digest = Digest::of(b"a");
     let held = |store: &Store, name| store.member(&registry(), &repository(name), &digest).unwrap();
     assert_eq!((held(&store, "y/z"), held(&store, "library/x")), (None, Some(member(0))));
