@@ -152,6 +152,7 @@ async fn basic_is_shown_where_it_is_asked_for() {
     assert_eq!((failure.kind, failure.status), (Kind::RepositoryRefused, Some(403)));
     let failure = origin.client_as("robot", "wrong").manifest(&repository("a"), &latest()).await.unwrap_err();
     assert_eq!((failure.kind, failure.status), (Kind::CredentialRefused, Some(401)));
+    assert_eq!(failure.credential.as_deref(), Some("upstream.\"test\".credentials[0]"));
     let failure = origin.client().manifest(&repository("a"), &latest()).await.unwrap_err();
     assert_eq!((failure.kind, failure.credential), (Kind::RepositoryRefused, None));
 }
@@ -245,7 +246,7 @@ async fn twenty_upstreams_each_see_their_own_secret_only() {
     let mut all = Vec::new();
     for number in 0..20 {
         let origin = Origin::start(registry(|shown, _| shown.starts_with("Bearer"))).await;
-        let client = origin.client_as(&format!("user{number}"), &format!("secret{number}"));
+        let client = origin.client_as(&format!("user{number}"), &format!("canary{number}"));
         all.push((origin, client));
     }
     for _ in 0..2 {
@@ -254,12 +255,12 @@ async fn twenty_upstreams_each_see_their_own_secret_only() {
         }
     }
     for (number, (origin, client)) in all.iter().enumerate() {
-        let own = basic(&format!("user{number}"), &format!("secret{number}"));
+        let own = basic(&format!("user{number}"), &format!("canary{number}"));
         for seen in origin.seen().iter().filter(|seen| seen.authorization().starts_with("Basic")) {
             assert_eq!(seen.authorization(), own);
         }
         assert_eq!(origin.seen().len(), 4);
-        let printed = format!("{client:?}");
-        assert!(!printed.contains("secret") && !printed.contains("Bearer t"), "{printed}");
+        let printed = format!("{client:?} {:?} {:?} {:?}", client.provider, client.tokens, client.config);
+        assert!(!printed.contains("canary") && !printed.contains("Bearer t"), "{printed}");
     }
 }
