@@ -4,6 +4,7 @@ mod arguments;
 mod failure;
 mod log;
 mod refresh;
+mod serve;
 
 use crate::config::Config;
 use arguments::{Arguments, Command};
@@ -35,7 +36,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Serve { config } => {
             let config = load(config.as_deref())?;
             log::start()?;
-            serve(config)
+            block_on(serve::serve(config))
         }
         Command::Refresh { image, config, json } => {
             let config = load(config.as_deref())?;
@@ -62,10 +63,6 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
     let outcome = runtime.block_on(command);
     runtime.shutdown_timeout(THREADS_STOP_TIMEOUT);
     outcome
-}
-
-fn serve(_config: Config) -> Result<(), Failure> {
-    Err(Failure::failed("this build has no server yet".to_owned()))
 }
 
 #[cfg(test)]

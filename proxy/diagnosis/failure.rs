@@ -65,7 +65,7 @@ impl Failure {
 
     pub(super) fn upstream(&self) -> Option<&upstream::Failure> {
         match self.cause()? {
-            Cause::Upstream(failure) => Some(failure),
+            Cause::Upstream(failure) => Some(failure.as_ref()),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ mod asker;
 mod catalogue;
 mod failure;
 mod finding;
+mod staleness;
 mod words;
 
 pub use answer::{Answer, answer};
@@ -16,6 +17,7 @@ pub use asker::{Agent, Asker};
 pub use catalogue::CATALOGUE;
 pub use failure::Failure;
 pub use finding::{Class, Finding};
+pub use staleness::warning;
 
 /// One cause of failed pulls.
 pub trait Diagnosis: Sync {

@@ -8,8 +8,9 @@ use crate::{
 };
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 fn target(reference: &str) -> Target {
     Target {
@@ -38,7 +39,7 @@ fn broken(kind: Kind, step: Step) -> upstream::Failure {
 }
 
 fn pull(failure: upstream::Failure) -> Failure {
-    Failure::Pull { target: target("1.99"), cause: Cause::Upstream(failure) }
+    Failure::Pull { target: target("1.99"), cause: Cause::Upstream(Arc::new(failure)) }
 }
 
 fn with_account(failure: upstream::Failure) -> upstream::Failure {
@@ -77,12 +78,15 @@ fn samples() -> Vec<(&'static str, Failure)> {
             Failure::List {
                 registry: "docker.io".parse().unwrap(),
                 repository: "library/nginx".parse().unwrap(),
-                cause: Cause::Upstream(not_found()),
+                cause: Cause::Upstream(Arc::new(not_found())),
             },
         ),
         ("tag_missing", pull(not_found())),
-        ("digest_missing", Failure::Pull { target: target(&digest), cause: Cause::Upstream(not_found()) }),
-        ("digest_missing", Failure::PullBlob { target: target(&digest), cause: Cause::Upstream(not_found()) }),
+        ("digest_missing", Failure::Pull { target: target(&digest), cause: Cause::Upstream(Arc::new(not_found())) }),
+        (
+            "digest_missing",
+            Failure::PullBlob { target: target(&digest), cause: Cause::Upstream(Arc::new(not_found())) },
+        ),
         (
             "repository_refused",
             pull(upstream::Failure {
@@ -118,8 +122,15 @@ fn samples() -> Vec<(&'static str, Failure)> {
         ("destination_refused", with_detail(Kind::Refused, Step::Token, "not in trusted_realms")),
         ("destination_refused", with_detail(Kind::Refused, Step::Redirect, "loopback address")),
         ("offline_not_held", Failure::Pull { target: target("1.99"), cause: Cause::Offline }),
-        ("busy", Failure::PullBlob { target: target(&digest), cause: Cause::Busy }),
+        (
+            "busy",
+            Failure::PullBlob {
+                target: target(&digest),
+                cause: Cause::Upstream(Arc::new(broken(Kind::Busy, Step::Headers))),
+            },
+        ),
         ("busy", pull(broken(Kind::Busy, Step::Body))),
+        ("upstream_slow", Failure::Pull { target: target("1.99"), cause: Cause::Slow { seconds: 9 } }),
         (
             "store_failed",
             Failure::Pull { target: target("1.99"), cause: Cause::Store(Arc::new(std::io::Error::other("I/O error"))) },
@@ -172,6 +183,7 @@ fn every_cause_has_its_words() {
     503 UNAVAILABLE offline_not_held: larder is offline for docker.io (offline = true) and does not hold library/nginx:1.99. Pull it once while online, or pull an image that is held.
     503 UNAVAILABLE busy: larder fetches as much from docker.io as it may at once, so blob sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881 of library/nginx had to wait too long. Try again; if it lasts, raise fills_max under [upstream."docker.io"].
     503 UNAVAILABLE busy: larder fetches as much from docker.io as it may at once, so library/nginx:1.99 had to wait too long. Try again; if it lasts, raise fills_max under [upstream."docker.io"].
+    504 UNAVAILABLE upstream_slow: docker.io has not answered for library/nginx:1.99 within 9 s. larder goes on waiting for it; try again in a moment.
     500 UNKNOWN store_failed: larder could not serve library/nginx:1.99: its own directory failed. The fault is neither the image's nor the registry's: see larder's log and its disk.
     "#);
 }
@@ -195,7 +207,10 @@ fn each_failure_has_one_cause_and_each_cause_a_sample() {
 fn what_nothing_explains_is_told_as_unknown_with_its_evidence() {
     let failure = Failure::PullBlob {
         target: target("1.99"),
-        cause: Cause::Upstream(upstream::Failure { status: Some(404), ..broken(Kind::NotFound, Step::Headers) }),
+        cause: Cause::Upstream(Arc::new(upstream::Failure {
+            status: Some(404),
+            ..broken(Kind::NotFound, Step::Headers)
+        })),
     };
     let finding = diagnose(&failure);
     assert_eq!(finding.code, "unknown");

@@ -1,7 +1,7 @@
 //! Too much at once.
 
 use super::{Class, Diagnosis, Failure, Finding};
-use crate::{cache::Cause, oci::ErrorCode, upstream::Kind};
+use crate::{oci::ErrorCode, upstream::Kind};
 use http::StatusCode;
 use std::time::Duration;
 
@@ -17,10 +17,7 @@ impl Diagnosis for Busy {
     }
 
     fn find(&self, failure: &Failure) -> Option<Finding> {
-        let busy = matches!(failure.cause(), Some(Cause::Busy)) || failure.upstream_of(&[Kind::Busy]).is_some();
-        if !busy {
-            return None;
-        }
+        failure.upstream_of(&[Kind::Busy])?;
         let registry = failure.registry()?;
         let sentence = format!(
             "larder fetches as much from {registry} as it may at once, so {} had to wait too long.",

@@ -15,6 +15,7 @@ mod route_unknown;
 mod store_failed;
 mod tag_missing;
 mod unknown;
+mod upstream_slow;
 mod upstream_unreachable;
 mod upstream_wrong;
 mod write_refused;
@@ -36,6 +37,7 @@ pub static CATALOGUE: &[&dyn Diagnosis] = &[
     &repository_refused::RepositoryRefused,
     &credential_refused::CredentialRefused,
     &rate_limited::RateLimited,
+    &upstream_slow::UpstreamSlow,
     &upstream_unreachable::UpstreamUnreachable,
     &upstream_wrong::UpstreamWrong,
     &destination_refused::DestinationRefused,
