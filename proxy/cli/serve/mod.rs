@@ -47,13 +47,15 @@ struct Opened {
 
 /// Runs until SIGTERM or SIGINT.
 pub(super) async fn serve(config: Config) -> Result<(), Failure> {
-    process::forbid_core_dumps();
     process::raise_descriptor_limit();
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
     let Opened { store, server, admin, registry_door, admin_door, socket, mut signals } =
         open(Arc::new(config)).await?;
+    // Only now: a process that cannot be dumped cannot use the links of its own descriptors, by which a socket with a
+    // long path is made.
+    process::forbid_core_dumps();
     let (listen, admin_address) = (address(&registry_door)?, address(&admin_door)?);
 
     let (stop_server, server_stopped) = watch::channel(false);
@@ -95,8 +97,7 @@ async fn open(config: Arc<Config>) -> Result<Opened, Failure> {
         .map_err(|error| Failure::from_error(&error))?;
     let store = Arc::new(store);
     let metrics = Arc::new(Metrics::default());
-    let upstreams =
-        Arc::new(Upstreams::new(&config, Arc::clone(&metrics)).map_err(|error| Failure::usage(&error))?);
+    let upstreams = Arc::new(Upstreams::new(&config, Arc::clone(&metrics)).map_err(|error| Failure::usage(&error))?);
     let cache = Cache::new(Arc::clone(&config), Arc::clone(&store), upstreams, Arc::clone(&metrics));
     let registry_door = doors::open(config.server.listen, "server.listen")?;
     let admin_door = doors::open(config.server.admin, "server.admin")?;
