@@ -1,3 +1,5 @@
-//! Integration tests.
+//! Integration tests: the program as its users run it.
+
+#![allow(clippy::unwrap_used)]
 
 mod modules;

@@ -16,6 +16,7 @@ mod listing;
 mod manifest;
 mod memory;
 mod pass;
+mod room;
 mod slice;
 mod tag;
 

@@ -37,6 +37,7 @@ impl Commands for Cache {
 /// Everything open, nothing served yet.
 struct Opened {
     store: Arc<Store>,
+    cache: Arc<Cache>,
     server: Server,
     admin: Arc<Admin>,
     registry_door: TcpListener,
@@ -51,7 +52,7 @@ pub(super) async fn serve(config: Config) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    let Opened { store, server, admin, registry_door, admin_door, socket, mut signals } =
+    let Opened { store, cache, server, admin, registry_door, admin_door, socket, mut signals } =
         open(Arc::new(config)).await?;
     // Only now: a process that cannot be dumped cannot use the links of its own descriptors, by which a socket with a
     // long path is made.
@@ -60,6 +61,7 @@ pub(super) async fn serve(config: Config) -> Result<(), Failure> {
 
     let (stop_server, server_stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
+    let keeping_room = tokio::spawn(cache.keep_room(server_stopped.clone()));
     let mut serving = tokio::spawn(async move { server.run(registry_door, server_stopped).await });
     let administering = tokio::spawn(Arc::clone(&admin).serve(admin_door, socket, admin_stopped));
     admin.set_ready(true);
@@ -81,6 +83,7 @@ pub(super) async fn serve(config: Config) -> Result<(), Failure> {
         }
     }
     serving.abort();
+    keeping_room.abort();
     stop_admin.send_replace(true);
     finish(administering).await;
     close(store).await;
@@ -104,8 +107,8 @@ async fn open(config: Arc<Config>) -> Result<Opened, Failure> {
     let socket = Socket::bind(&config.cache.directory).map_err(|error| Failure::from_error(&error))?;
     let commands = Arc::clone(&cache) as Arc<dyn Commands>;
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&metrics), commands);
-    let server = Server::new(config, cache, metrics);
-    Ok(Opened { store, server, admin, registry_door, admin_door, socket, signals })
+    let server = Server::new(config, Arc::clone(&cache), metrics);
+    Ok(Opened { store, cache, server, admin, registry_door, admin_door, socket, signals })
 }
 
 fn address(door: &TcpListener) -> Result<SocketAddr, Failure> {
