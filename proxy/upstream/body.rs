@@ -1,7 +1,7 @@
 //! The body of a blob on its way in.
 
 use super::{
-    client::Asked,
+    ask::Asked,
     failure::{Failure, Kind, Step},
 };
 use crate::transport::Fault;
