@@ -1,9 +1,10 @@
 //! What is shown to an upstream, and what is made of its refusal (distribution-spec's token flow, RFC 7617).
 
 use super::{
+    ask::Ask,
     attempt::{Answer, host},
     challenge::{Bearer, Challenges},
-    client::{Ask, Upstream},
+    client::Upstream,
     document,
     endpoint::{Endpoint, Scheme, usual_scope},
     failure::{Again, Failure, Kind, Step, Trouble},
@@ -77,15 +78,23 @@ impl Upstream {
         deadline: Instant,
     ) -> Result<(Answer, Option<HeaderValue>), Trouble> {
         let round = Round { endpoint, ask, started: Instant::now(), deadline };
-        let mut current = self.current(endpoint).await?;
+        let mut current = self.current(round).await?;
         let mut shown = self.foreseen(round, &mut current).await?;
         let mut rounds = 0;
         loop {
+            if matches!(shown, Shown::Basic(_))
+                && let Some(refusal) = self.distrust.refusal(current.generation)
+            {
+                return Err(refusal);
+            }
             let mut answer = self.follow(endpoint, ask, shown.header(), deadline).await?;
             if !matches!(shown, Shown::Nothing) {
                 answer.credential = current.place.clone();
             }
             if answer.left || answer.response.status() != StatusCode::UNAUTHORIZED {
+                if matches!(shown, Shown::Basic(_)) {
+                    self.distrust.accepted();
+                }
                 return Ok((answer, shown.header().cloned()));
             }
             let challenges = Challenges::read(answer.response.headers());
@@ -93,7 +102,7 @@ impl Upstream {
                 AUTH_ROUNDS_MAX => None,
                 _ => self.next(round, &mut current, &shown, challenges).await?,
             };
-            let Some(next) = next else { return self.final_refusal(answer, &shown, deadline).await };
+            let Some(next) = next else { return self.final_refusal(answer, &shown, &current, deadline).await };
             shown = next;
             rounds += 1;
             // Read to its end, the connection can be used again.
@@ -102,12 +111,15 @@ impl Upstream {
     }
 
     /// The credential as it is now.
-    async fn current(&self, endpoint: &Endpoint) -> Result<Current, Trouble> {
-        self.provider.current().await.map_err(|error| {
-            let host = endpoint.origin.to_string();
-            let failure = Failure::new(&self.registry, Kind::CredentialRefused, Step::Token, host);
-            failure.with_detail(error.to_string()).into()
-        })
+    async fn current(&self, round: Round<'_>) -> Result<Current, Trouble> {
+        let provided = tokio::time::timeout_at(round.deadline, self.provider.current()).await;
+        let detail = match provided {
+            Ok(Ok(current)) => return Ok(current),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the credential was not provided in time".to_owned(),
+        };
+        let host = round.endpoint.origin.to_string();
+        Err(Failure::new(&self.registry, Kind::CredentialRefused, Step::Token, host).with_detail(detail).into())
     }
 
     /// What the endpoint will want to see, as far as it taught us. Saves the 401 that would ask for it.
@@ -150,7 +162,7 @@ impl Upstream {
                 Ok(basic(&current.credential).map(Shown::Basic))
             }
             Shown::Basic(_) if challenges.basic && self.provider.refused(current.generation).await => {
-                *current = self.current(endpoint).await?;
+                *current = self.current(round).await?;
                 Ok(basic(&current.credential).map(Shown::Basic))
             }
             Shown::Nothing | Shown::Basic(_) => Ok(None),
@@ -210,6 +222,7 @@ impl Upstream {
         &self,
         answer: Answer,
         shown: &Shown,
+        current: &Current,
         deadline: Instant,
     ) -> Result<(Answer, Option<HeaderValue>), Trouble> {
         if !matches!(shown, Shown::Basic(_)) {
@@ -217,6 +230,7 @@ impl Upstream {
         }
         let mut trouble = self.refusal(answer, shown.header(), deadline).await;
         trouble.failure.kind = Kind::CredentialRefused;
+        self.distrust.refused(current.generation, &trouble);
         Err(trouble)
     }
 
@@ -251,6 +265,9 @@ impl Upstream {
     }
 
     async fn fetch_token(&self, key: &TokenKey, current: &Current) -> Result<Token, Trouble> {
+        if let Some(refusal) = self.distrust.refusal(key.generation) {
+            return Err(refusal);
+        }
         let deadline = Instant::now() + TOKEN_TIMEOUT;
         let url = token::question(key);
         let mut headers = HeaderMap::new();
@@ -279,7 +296,10 @@ impl Upstream {
         let token = token::parse(&body);
         let token = token
             .ok_or_else(|| malformed(Kind::Malformed, "the answer of the token service holds no token".to_owned()))?;
-        self.proven_generation.fetch_max(key.generation, Ordering::Relaxed);
+        if key.generation > 0 {
+            self.proven_generation.store(key.generation, Ordering::Relaxed);
+            self.distrust.accepted();
+        }
         Ok(token)
     }
 
@@ -316,7 +336,11 @@ impl Upstream {
             shown.push(secret.expose());
         }
         Words::read(response, deadline, &shown).await.add_to(&mut failure);
-        Trouble { failure, again }
+        let trouble = Trouble { failure, again };
+        if kind == Kind::CredentialRefused {
+            self.distrust.refused(key.generation, &trouble);
+        }
+        trouble
     }
 }
 
