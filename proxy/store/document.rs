@@ -3,13 +3,14 @@
 //! They are not content and can be asked for again, so they are not synced; a checksum finds the ones that a power
 //! failure tore.
 
-use super::{Error, codec, layout, layout::Place};
-use crate::oci::{Digest, MediaType};
+use super::{Error, Store, codec, layout, layout::Place};
+use crate::oci::{Digest, MediaType, Registry, Repository};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::atomic::Ordering,
     time::SystemTime,
 };
 
@@ -18,7 +19,7 @@ const BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The largest description in front of the body.
 const HEAD_BYTES_MAX: u64 = 64 * 1024;
 /// How many are kept; beyond it the oldest go. They are a convenience and must not fill the disk.
-pub(super) const DOCUMENTS_MAX: usize = 10_000;
+const DOCUMENTS_MAX: usize = 10_000;
 
 /// An answer of upstream that is kept for when it is away.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +34,49 @@ pub struct Document {
     pub fetched_at: SystemTime,
 }
 
+impl Store {
+    /// An answer that was kept. `None` if it is damaged.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn document(
+        &self,
+        registry: &Registry,
+        repository: &Repository,
+        name: &str,
+    ) -> Result<Option<Document>, Error> {
+        read(&self.document_path(registry, repository, name)).map_err(Error::io("reading a document"))
+    }
+
+    /// Keeps an answer.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] beyond 4 MiB, [`Error::Full`] among others.
+    pub fn set_document(
+        &self,
+        registry: &Registry,
+        repository: &Repository,
+        name: &str,
+        document: Document,
+    ) -> Result<(), Error> {
+        let _open = self.state.enter()?;
+        let path = self.document_path(registry, repository, name);
+        let _one = self.state.lock_place(&Place::of(registry, repository));
+        let number = self.state.next_fill.fetch_add(1, Ordering::Relaxed);
+        let is_new = !path.exists();
+        write(&self.state.layout.fills().join(number.to_string()), &path, &document)?;
+        if is_new && self.state.documents.fetch_add(1, Ordering::Relaxed) >= DOCUMENTS_MAX {
+            let left = thin_out(&self.state.layout.documents()).map_err(Error::io("removing documents"))?;
+            self.state.documents.store(left, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn document_path(&self, registry: &Registry, repository: &Repository, name: &str) -> PathBuf {
+        path(&self.state.layout.documents(), &Place::of(registry, repository), name)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Head {
     media_type: String,
@@ -40,7 +84,7 @@ struct Head {
     fetched_at: u64,
 }
 
-pub(super) fn path(directory: &Path, place: &Place, name: &str) -> PathBuf {
+fn path(directory: &Path, place: &Place, name: &str) -> PathBuf {
     let mut hasher = Digest::Sha256([0; 32]).hasher();
     hasher.update(&place.0);
     hasher.update(name.as_bytes());
@@ -48,7 +92,7 @@ pub(super) fn path(directory: &Path, place: &Place, name: &str) -> PathBuf {
 }
 
 /// `None` if there is none or it is damaged.
-pub(super) fn read(path: &Path) -> io::Result<Option<Document>> {
+fn read(path: &Path) -> io::Result<Option<Document>> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.len() <= BODY_BYTES_MAX + HEAD_BYTES_MAX => {}
         Ok(_) => return Ok(None),
@@ -75,7 +119,7 @@ fn parse(bytes: &Bytes) -> Option<Document> {
     })
 }
 
-pub(super) fn write(temporary: &Path, path: &Path, document: &Document) -> Result<(), Error> {
+fn write(temporary: &Path, path: &Path, document: &Document) -> Result<(), Error> {
     let too_large = |what, size, size_bytes_max| Error::TooLarge { what, size_bytes: size as u64, size_bytes_max };
     if document.bytes.len() as u64 > BODY_BYTES_MAX {
         return Err(too_large("a document", document.bytes.len(), BODY_BYTES_MAX));
@@ -107,7 +151,7 @@ pub(super) fn write(temporary: &Path, path: &Path, document: &Document) -> Resul
 }
 
 /// Removes the oldest quarter. Says how many are left.
-pub(super) fn thin_out(directory: &Path) -> io::Result<usize> {
+fn thin_out(directory: &Path) -> io::Result<usize> {
     let mut documents = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;

@@ -21,9 +21,6 @@ pub struct Disk {
     pub free_bytes: u64,
 }
 
-/// Rows removed in one commit.
-const BATCH: usize = 1024;
-
 impl State {
     pub(super) fn evict(&self, keep_at_most_bytes: u64, in_use: &dyn Fn(&Digest) -> bool) -> Result<Evicted, Error> {
         let mut evicted = Evicted::default();
@@ -31,7 +28,6 @@ impl State {
             return Ok(evicted);
         }
         self.flush_uses();
-        let mut gone = Vec::new();
         for (digest, _) in self.least_used_first()? {
             if self.size_bytes() <= keep_at_most_bytes {
                 break;
@@ -40,16 +36,11 @@ impl State {
             if in_use(&digest) || self.uses.contains(&digest) {
                 continue;
             }
-            if let Some(size_bytes) = self.remove_blob_file(&digest)? {
+            if let Some(size_bytes) = self.remove_blob(&digest)? {
                 evicted.blobs += 1;
                 evicted.bytes += size_bytes;
             }
-            gone.push(digest);
-            if gone.len() >= BATCH {
-                self.remove_blob_rows(&mut gone);
-            }
         }
-        self.remove_blob_rows(&mut gone);
         Ok(evicted)
     }
 
@@ -62,26 +53,24 @@ impl State {
         Ok(blobs)
     }
 
-    fn remove_blob_file(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+    /// Removes file and row, and says how large the file was; `None` if there was none. Both under one lock: a row whose
+    /// file is gone means that the file was removed by hand and is still counted.
+    pub(super) fn remove_blob(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         let _open = self.enter()?;
         let _one = self.lock_digest(digest);
+        let row = self.index.blob(digest);
         let removed = blob::remove(&self.layout.blob(digest)).map_err(Error::io("removing a blob"))?;
-        self.shrunk(removed.unwrap_or_default());
-        Ok(removed)
-    }
-
-    /// Removes rows, except of a blob that came back meanwhile.
-    fn remove_blob_rows(&self, digests: &mut Vec<Digest>) {
-        let Ok(_open) = self.enter() else { return };
-        let _ = self.index.edit(|edit| {
-            for digest in digests.iter() {
-                if !self.layout.blob(digest).exists() {
-                    edit.remove_blob(digest)?;
-                }
+        self.uses.forget(digest);
+        match row {
+            Ok(Some(row)) => {
+                self.shrunk(row.size_bytes);
+                let _ = self.index.edit(|edit| edit.remove_blob(digest));
             }
-            Ok(())
-        });
-        digests.clear();
+            Ok(None) => {}
+            // Without an index what was counted is what lay there.
+            Err(_) => self.shrunk(removed.unwrap_or_default()),
+        }
+        Ok(removed)
     }
 
     pub(super) fn disk(&self) -> Result<Disk, Error> {

@@ -71,7 +71,7 @@ impl Index {
 
     /// Opens the file that is there.
     pub(super) fn open(&self) -> Result<(), Lost> {
-        match contain(|| Ok(database(&self.path)?)) {
+        match contain(|| database(&self.path)) {
             Ok(database) => {
                 self.set(Condition::Open(database));
                 Ok(())

@@ -90,15 +90,13 @@ impl Layout {
     }
 
     pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.hex();
-        let root = self.directory.as_os_str().len();
-        let mut path = PathBuf::with_capacity(root + hex.len() + 20);
-        path.push(&self.directory);
-        path.push("blobs");
-        path.push(digest.algorithm().as_str());
-        path.push(&hex[..2]);
-        path.push(&hex);
-        path
+        let (algorithm, hex) = (digest.algorithm().as_str(), digest.hex());
+        let mut path = self.directory.as_os_str().to_owned();
+        path.reserve(hex.len() + 20);
+        for part in ["/blobs/", algorithm, "/", &hex[..2], "/", &hex] {
+            path.push(part);
+        }
+        path.into()
     }
 
     pub(super) fn fills(&self) -> PathBuf {

@@ -215,4 +215,4 @@ fn proxies_of_environment() -> HashSet<String> {
 
 #[cfg(test)]
 #[path = "address_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -55,7 +55,7 @@ impl Fault {
     /// Reads the chain of causes of `error`.
     pub(super) fn of(error: &reqwest::Error, proxied: bool) -> Self {
         let fault = |step, detail: String| Self { step, detail, refused: false, timed_out: false };
-        let mut found = None;
+        let (mut found, mut tunnel) = (None, None);
         let mut next: Option<&(dyn StdError + 'static)> = error.source();
         while let Some(cause) = next {
             next = cause.source();
@@ -75,8 +75,11 @@ impl Fault {
             } else if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
                 found = hyper_words(hyper).or(found);
             } else if cause.to_string().starts_with("tunnel error") {
-                return fault(Step::Proxy, cause.to_string().replacen("tunnel error", "the proxy refused", 1));
+                tunnel = Some(cause.to_string().replacen("tunnel error", "the proxy refused", 1));
             }
+        }
+        if let Some(tunnel) = tunnel {
+            return fault(Step::Proxy, found.unwrap_or(tunnel));
         }
         if error.is_connect() {
             let step = if proxied { Step::Proxy } else { Step::Connect };

@@ -179,7 +179,7 @@ impl Upstream {
     }
 
     /// What an answer without success means.
-    async fn refusal(&self, answer: Answer, shown: Option<&HeaderValue>, deadline: Instant) -> Trouble {
+    pub(super) async fn refusal(&self, answer: Answer, shown: Option<&HeaderValue>, deadline: Instant) -> Trouble {
         let status = answer.response.status();
         let mut failure = Failure::new(&self.registry, Kind::Malformed, Step::Headers, answer.host());
         failure.status = Some(status.as_u16());

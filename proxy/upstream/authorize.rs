@@ -42,6 +42,32 @@ impl Shown {
     }
 }
 
+/// What does not change within one attempt.
+#[derive(Clone, Copy)]
+struct Round<'a> {
+    endpoint: &'a Endpoint,
+    ask: &'a Ask<'a>,
+    started: Instant,
+    deadline: Instant,
+}
+
+/// What a token has to be good for.
+struct Wanted {
+    realm: Url,
+    service: Option<String>,
+    scopes: Vec<String>,
+}
+
+impl Wanted {
+    fn key(self, generation: u64) -> TokenKey {
+        TokenKey { generation, realm: self.realm, service: self.service, scopes: self.scopes }
+    }
+
+    fn is_of(&self, key: &TokenKey) -> bool {
+        key.realm == self.realm && key.service == self.service && key.scopes == self.scopes
+    }
+}
+
 impl Upstream {
     /// Asks `endpoint` and answers its challenges. Gives the answer and what it was shown.
     pub(super) async fn authorized(
@@ -50,25 +76,26 @@ impl Upstream {
         ask: &Ask<'_>,
         deadline: Instant,
     ) -> Result<(Answer, Option<HeaderValue>), Trouble> {
-        let started = Instant::now();
+        let round = Round { endpoint, ask, started: Instant::now(), deadline };
         let mut current = self.current(endpoint).await?;
-        let mut shown = self.foreseen(endpoint, ask, &mut current, deadline).await?;
+        let mut shown = self.foreseen(round, &mut current).await?;
         let mut rounds = 0;
         loop {
             let mut answer = self.follow(endpoint, ask, shown.header(), deadline).await?;
             if !matches!(shown, Shown::Nothing) {
                 answer.credential = current.place.clone();
             }
-            let refused = answer.response.status() == StatusCode::UNAUTHORIZED && !answer.left;
-            if !refused || rounds == AUTH_ROUNDS_MAX {
+            if answer.left || answer.response.status() != StatusCode::UNAUTHORIZED {
                 return Ok((answer, shown.header().cloned()));
             }
-            rounds += 1;
             let challenges = Challenges::read(answer.response.headers());
-            match self.answer(endpoint, ask, &mut current, &shown, challenges, started, deadline).await? {
-                Some(next) => shown = next,
-                None => return self.final_refusal(answer, &shown, &current),
-            }
+            let next = match rounds {
+                AUTH_ROUNDS_MAX => None,
+                _ => self.next(round, &mut current, &shown, challenges).await?,
+            };
+            let Some(next) = next else { return self.final_refusal(answer, &shown, deadline).await };
+            shown = next;
+            rounds += 1;
             // Read to its end, the connection can be used again.
             Words::read(answer.response, deadline, &[]).await;
         }
@@ -77,24 +104,18 @@ impl Upstream {
     /// The credential as it is now.
     async fn current(&self, endpoint: &Endpoint) -> Result<Current, Trouble> {
         self.provider.current().await.map_err(|error| {
-            let failure =
-                Failure::new(&self.registry, Kind::CredentialRefused, Step::Token, endpoint.origin.to_string());
+            let host = endpoint.origin.to_string();
+            let failure = Failure::new(&self.registry, Kind::CredentialRefused, Step::Token, host);
             failure.with_detail(error.to_string()).into()
         })
     }
 
-    /// What `endpoint` will want to see, as far as it taught us. Saves the 401 that would ask for it.
-    async fn foreseen(
-        &self,
-        endpoint: &Endpoint,
-        ask: &Ask<'_>,
-        current: &mut Current,
-        deadline: Instant,
-    ) -> Result<Shown, Trouble> {
-        match (endpoint.scheme(), ask.repository) {
+    /// What the endpoint will want to see, as far as it taught us. Saves the 401 that would ask for it.
+    async fn foreseen(&self, round: Round<'_>, current: &mut Current) -> Result<Shown, Trouble> {
+        match (round.endpoint.scheme(), round.ask.repository) {
             (Some(Scheme::Basic), _) => Ok(basic(&current.credential).map_or(Shown::Nothing, Shown::Basic)),
-            (Some(Scheme::Bearer { realm, service }), Some(repository)) => match endpoint.scopes(repository) {
-                Some(scopes) => self.bearer(realm, service, scopes, current, deadline).await,
+            (Some(Scheme::Bearer { realm, service }), Some(repository)) => match round.endpoint.scopes(repository) {
+                Some(scopes) => self.bearer(Wanted { realm, service, scopes }, current, round.deadline).await,
                 None => Ok(Shown::Nothing),
             },
             _ => Ok(Shown::Nothing),
@@ -102,30 +123,27 @@ impl Upstream {
     }
 
     /// What to show instead of what was refused. `None`: nothing, the refusal stands.
-    #[expect(clippy::too_many_arguments, reason = "the state of one attempt")]
-    async fn answer(
+    async fn next(
         &self,
-        endpoint: &Endpoint,
-        ask: &Ask<'_>,
+        round: Round<'_>,
         current: &mut Current,
         shown: &Shown,
         challenges: Challenges,
-        started: Instant,
-        deadline: Instant,
     ) -> Result<Option<Shown>, Trouble> {
+        let Round { endpoint, ask, .. } = round;
         if let Some(challenge) = challenges.bearer {
             let realm = self.trusted_realm(endpoint, &challenge)?;
             let scheme = Scheme::Bearer { realm: realm.clone(), service: challenge.service.clone() };
             endpoint.learn(scheme, ask.repository, Some(&challenge));
-            let Bearer { service, scopes, .. } = challenge;
-            return self.next_token(realm, service, scopes_for(ask, scopes), current, shown, started, deadline).await;
+            let wanted = Wanted { realm, service: challenge.service, scopes: scopes_for(ask, challenge.scopes) };
+            return self.next_token(round, wanted, current, shown).await;
         }
         match shown {
             // Harbor answers a refused token with a Basic challenge. It is not obeyed: the credential belongs to the
             // token service, and what is wrong is the token.
             Shown::Bearer { key, .. } => {
                 let TokenKey { realm, service, scopes, .. } = key.clone();
-                self.next_token(realm, service, scopes, current, shown, started, deadline).await
+                self.next_token(round, Wanted { realm, service, scopes }, current, shown).await
             }
             Shown::Nothing if challenges.basic => {
                 endpoint.learn(Scheme::Basic, None, None);
@@ -140,37 +158,25 @@ impl Upstream {
     }
 
     /// A token where none was shown, a fresh one where an older was refused. `None`: the refused one was fresh.
-    #[expect(clippy::too_many_arguments, reason = "the state of one attempt")]
     async fn next_token(
         &self,
-        realm: Url,
-        service: Option<String>,
-        scopes: Vec<String>,
+        round: Round<'_>,
+        wanted: Wanted,
         current: &mut Current,
         shown: &Shown,
-        started: Instant,
-        deadline: Instant,
     ) -> Result<Option<Shown>, Trouble> {
         if let Shown::Bearer { key, token } = shown {
-            let same = key.realm == realm && key.service == service && key.scopes == scopes;
-            if same && token.received_at >= started {
+            if wanted.is_of(key) && token.received_at >= round.started {
                 return Ok(None);
             }
             self.tokens.drop_token(key, token);
         }
-        self.bearer(realm, service, scopes, current, deadline).await.map(Some)
+        self.bearer(wanted, current, round.deadline).await.map(Some)
     }
 
     /// A token, got with another credential if this one is refused and has changed meanwhile.
-    async fn bearer(
-        &self,
-        realm: Url,
-        service: Option<String>,
-        scopes: Vec<String>,
-        current: &mut Current,
-        deadline: Instant,
-    ) -> Result<Shown, Trouble> {
-        let mut key = TokenKey { generation: current.generation, realm, service, scopes };
+    async fn bearer(&self, wanted: Wanted, current: &mut Current, deadline: Instant) -> Result<Shown, Trouble> {
+        let mut key = wanted.key(current.generation);
         let mut fetched = self.token(&key, current, deadline).await;
         if let Err(trouble) = &fetched
             && trouble.failure.kind == Kind::CredentialRefused
@@ -199,19 +205,19 @@ impl Upstream {
         })
     }
 
-    /// The refusal stands. Of the whole credential where it was shown itself, else of the repository.
-    fn final_refusal(
+    /// The refusal stands: of the whole credential where it was shown itself, else of the repository.
+    async fn final_refusal(
         &self,
         answer: Answer,
         shown: &Shown,
-        current: &Current,
+        deadline: Instant,
     ) -> Result<(Answer, Option<HeaderValue>), Trouble> {
-        if matches!(shown, Shown::Basic(_)) {
-            let mut failure = Failure::new(&self.registry, Kind::CredentialRefused, Step::Headers, answer.host());
-            failure.credential = current.place.as_deref().map(str::to_owned);
-            return Err(failure.with_status(401).into());
+        if !matches!(shown, Shown::Basic(_)) {
+            return Ok((answer, shown.header().cloned()));
         }
-        Ok((answer, shown.header().cloned()))
+        let mut trouble = self.refusal(answer, shown.header(), deadline).await;
+        trouble.failure.kind = Kind::CredentialRefused;
+        Err(trouble)
     }
 
     /// The token for `key`, fetched once for all who want it.

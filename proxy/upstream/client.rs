@@ -42,7 +42,6 @@ const PERMIT_TIMEOUT: Duration = Duration::from_secs(8);
 const ATTEMPT_TIME_MIN: Duration = Duration::from_millis(200);
 
 /// A configured upstream as a client of its API. All of its state is its own.
-#[derive(Debug)]
 pub struct Upstream {
     pub(super) registry: Registry,
     pub(super) config: config::Upstream,
@@ -298,7 +297,11 @@ impl Upstream {
                 Again::Here if *attempts as usize + turn.len() < attempts_max => turn.push_back(endpoint),
                 Again::Here | Again::Elsewhere => {}
             }
-            last = Some(trouble.failure);
+            // That time ran out says less than what went wrong at the same place before.
+            let known = last.as_ref().is_some_and(|last: &Failure| last.host == trouble.failure.host);
+            if !(known && trouble.failure.step == Step::Headers && trouble.again == Again::Elsewhere) {
+                last = Some(trouble.failure);
+            }
         }
         Err(last.unwrap_or_else(|| Failure::new(&self.registry, Kind::Unavailable, Step::Connect, self.host())))
     }
@@ -332,6 +335,12 @@ impl Upstream {
     /// The origin that is asked first.
     pub(super) fn host(&self) -> String {
         self.origins.first().map(Origin::to_string).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Upstream").field(&self.registry.as_str()).finish()
     }
 }
 
