@@ -11,7 +11,7 @@ use crate::{
     metrics::Metrics,
     oci::Target,
     server::Server,
-    store::Store,
+    store::{self, Store},
     upstream::Upstreams,
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -97,7 +97,7 @@ async fn open(config: Arc<Config>) -> Result<Opened, Failure> {
     let store = spawn_blocking(move || Store::open(&directory))
         .await
         .map_err(|error| Failure::from_error(&error))?
-        .map_err(|error| Failure::from_error(&error))?;
+        .map_err(|error| unopened(&error))?;
     let store = Arc::new(store);
     let metrics = Arc::new(Metrics::default());
     let upstreams = Arc::new(Upstreams::new(&config, Arc::clone(&metrics)).map_err(|error| Failure::usage(&error))?);
@@ -109,6 +109,15 @@ async fn open(config: Arc<Config>) -> Result<Opened, Failure> {
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&metrics), commands);
     let server = Server::new(config, Arc::clone(&cache), metrics);
     Ok(Opened { store, cache, server, admin, registry_door, admin_door, socket, signals })
+}
+
+fn unopened(error: &store::Error) -> Failure {
+    let failure = Failure::from_error(error);
+    match error {
+        store::Error::InUse { .. } => failure.with_remedy("stop it or set cache.directory"),
+        store::Error::Unwritable { .. } => failure.with_remedy("set cache.directory to one that this user may write"),
+        _ => failure,
+    }
 }
 
 fn address(door: &TcpListener) -> Result<SocketAddr, Failure> {
