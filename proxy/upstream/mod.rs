@@ -20,6 +20,7 @@ mod realm;
 mod redirect;
 mod retry;
 mod token;
+mod token_service;
 mod words;
 
 pub use body::{BlobBody, ByteRange};
