@@ -11,7 +11,7 @@ use super::{
     failure::{Failure, Kind, Step},
     listing,
     rate::RateBudget,
-    retry::RetryBudget,
+    retry::{self, RetryBudget},
     token::Tokens,
 };
 use crate::{
@@ -120,11 +120,20 @@ impl Upstream {
     /// A [`Failure`] with its evidence; [`Kind::Mismatch`] for other bytes than those of the digest.
     pub async fn manifest(&self, repository: &Repository, reference: &Reference) -> Result<ManifestBody, Failure> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
-        let (answer, asked) = self.ask(&Ask::manifest(Method::GET, repository, reference), deadline).await?;
-        let headers = answer.response.headers().clone();
-        let bytes = self.read(answer, &asked, document::MANIFEST_SIZE_BYTES_MAX, deadline).await?;
-        ManifestBody::read(bytes, &headers, reference)
-            .map_err(|(kind, detail)| asked.failure(kind, Step::Body).with_detail(detail))
+        let ask = Ask::manifest(Method::GET, repository, reference);
+        loop {
+            let (answer, asked) = self.ask(&ask, deadline).await?;
+            let headers = answer.response.headers().clone();
+            match self.read(answer, &asked, document::MANIFEST_SIZE_BYTES_MAX, deadline).await {
+                Ok(bytes) => {
+                    return ManifestBody::read(bytes, &headers, reference)
+                        .map_err(|(kind, detail)| asked.failure(kind, Step::Body).with_detail(detail));
+                }
+                // Broken off on the way; a document is too small to be resumed.
+                Err(failure) if failure.kind == Kind::Unavailable && self.may_retry(deadline).await => {}
+                Err(failure) => return Err(failure),
+            }
+        }
     }
 
     /// How large a blob is (end-2 by HEAD).
@@ -133,7 +142,11 @@ impl Upstream {
     /// A [`Failure`] with its evidence; [`Kind::Malformed`] where upstream does not say.
     pub async fn blob_head(&self, repository: &Repository, digest: &Digest) -> Result<BlobHead, Failure> {
         let ask = Ask::blob(Method::HEAD, repository, digest, None);
-        let (answer, asked) = self.ask(&ask, Instant::now() + ANSWER_TIMEOUT).await?;
+        let (answer, asked) = match self.ask(&ask, Instant::now() + ANSWER_TIMEOUT).await {
+            Ok(answered) => answered,
+            Err(failure) if self.refuses_head(&failure) => return self.blob_head_by_get(repository, digest).await,
+            Err(failure) => return Err(failure),
+        };
         document::refuse_encoded(answer.response.headers())
             .and_then(|()| super::body::content_length(answer.response.headers()).ok_or("no Content-Length".to_owned()))
             .map(|size_bytes| BlobHead { size_bytes })
@@ -185,6 +198,31 @@ impl Upstream {
         let path = "/v2/".to_owned();
         let ask = Ask { method: Method::GET, path, repository: None, accept: "application/json", range: None };
         self.ask(&ask, Instant::now() + ANSWER_TIMEOUT).await.map(|_| ())
+    }
+
+    /// Whether it is the method that was refused: by the upstream itself, or by a storage whose signed URLs are good for
+    /// GET alone.
+    fn refuses_head(&self, failure: &Failure) -> bool {
+        let itself = self.origins.iter().any(|origin| origin.to_string() == failure.host);
+        matches!(failure.status, Some(405 | 501)) || (!itself && matches!(failure.status, Some(400 | 401 | 403)))
+    }
+
+    /// As [`Upstream::blob_head`], by asking for the first byte.
+    async fn blob_head_by_get(&self, repository: &Repository, digest: &Digest) -> Result<BlobHead, Failure> {
+        let body = self.blob(repository, digest, Some(ByteRange { first: 0, last: Some(0) })).await?;
+        body.size_bytes.map(|size_bytes| BlobHead { size_bytes }).ok_or_else(|| {
+            Failure::new(&self.registry, Kind::Malformed, Step::Headers, self.host()).with_detail("no size given")
+        })
+    }
+
+    /// Whether the budget and the time allow to ask again; waits a little if so.
+    async fn may_retry(&self, deadline: Instant) -> bool {
+        let delay = retry::delay();
+        if Instant::now() + delay >= deadline || !self.retries.withdraw() {
+            return false;
+        }
+        tokio::time::sleep(delay).await;
+        true
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Failure> {
