@@ -94,37 +94,10 @@ impl Request {
 
     /// Sends and compares the body with `expected` as it comes, keeping nothing.
     pub async fn compare(self, address: SocketAddr, expected: Bytes) -> Verdict {
-        let started = Instant::now();
-        let mut verdict = Verdict::default();
-        let mut response = match self.send(address).await {
-            Ok(response) => response,
-            Err(error) => {
-                verdict.problem = Some(error.to_string());
-                return verdict;
-            }
-        };
-        verdict.status = response.status;
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            match response.read_into(&mut buffer).await {
-                Ok(0) => break verdict.complete = true,
-                Ok(read) => {
-                    verdict.first_byte_after.get_or_insert_with(|| started.elapsed());
-                    let end = verdict.length + read;
-                    if expected.get(verdict.length..end) != Some(&buffer[..read]) {
-                        verdict.wrong = true;
-                    }
-                    verdict.length = end;
-                }
-                Err(error) => {
-                    verdict.problem = Some(error.to_string());
-                    break;
-                }
-            }
+        match self.send(address).await {
+            Ok(response) => response.compare(&expected).await,
+            Err(error) => Verdict { problem: Some(error.to_string()), ..Verdict::default() },
         }
-        verdict.wrong |= verdict.complete && verdict.length != expected.len();
-        verdict.total = started.elapsed();
-        verdict
     }
 }
 
@@ -139,7 +112,6 @@ pub struct Verdict {
     pub complete: bool,
     pub problem: Option<String>,
     pub first_byte_after: Option<Duration>,
-    pub total: Duration,
 }
 
 impl Verdict {
@@ -306,10 +278,6 @@ impl Response {
         Ok(Self { status, reason, headers, headers_after: Duration::ZERO, connection, framing })
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
-        find(&self.headers, name)
-    }
-
     /// The next bytes of the body, 0 at its proper end. A body that breaks off is an error.
     pub async fn read_into(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let broken_off = || io::Error::new(io::ErrorKind::UnexpectedEof, "the body broke off");
@@ -388,6 +356,27 @@ impl Response {
             }
         }
         Ok(body)
+    }
+
+    /// Compares the body with `expected` as it comes, keeping nothing.
+    pub async fn compare(mut self, expected: &[u8]) -> Verdict {
+        let started = Instant::now();
+        let mut verdict = Verdict { status: self.status, ..Verdict::default() };
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            match self.read_into(&mut buffer).await {
+                Ok(0) => break verdict.complete = true,
+                Ok(read) => {
+                    verdict.first_byte_after.get_or_insert_with(|| self.headers_after + started.elapsed());
+                    let end = verdict.length + read;
+                    verdict.wrong |= expected.get(verdict.length..end) != Some(&buffer[..read]);
+                    verdict.length = end;
+                }
+                Err(error) => break verdict.problem = Some(error.to_string()),
+            }
+        }
+        verdict.wrong |= verdict.complete && verdict.length != expected.len();
+        verdict
     }
 
     /// Everything that comes.

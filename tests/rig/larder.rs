@@ -229,15 +229,26 @@ impl Larder {
     }
 
     /// SIGTERM, and the end that has to follow.
-    pub async fn stop(mut self) -> ExitStatus {
+    pub async fn stop(self) -> ExitStatus {
+        self.terminate();
+        self.ended().await
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let mut status = None;
-        until("end after SIGTERM", async || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        })
-        .await;
-        status.unwrap()
+    }
+
+    /// Waits for the end.
+    pub async fn ended(mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < PATIENCE, "no end after SIGTERM");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
 
     pub fn is_running(&mut self) -> bool {

@@ -52,6 +52,11 @@ impl Auth {
         self.tokens.keys().cloned().collect()
     }
 
+    /// No token that was given out counts any more.
+    pub fn forget_tokens(&mut self) {
+        self.tokens.clear();
+    }
+
     fn may(&self, user: &str, repository: &str) -> bool {
         ["*", repository].iter().any(|name| self.grants.contains(&(user.to_owned(), (*name).to_owned())))
     }

@@ -51,8 +51,6 @@ struct State {
     auth: Auth,
     faults: Vec<Fault>,
     seen: Vec<Arc<Seen>>,
-    /// Headers of every answer.
-    headers: Vec<(String, String)>,
     /// Its listener and connections end when this is dropped.
     running: Option<watch::Sender<()>>,
 }
@@ -184,11 +182,6 @@ impl FaultyUpstream {
     /// Changes who may read what.
     pub fn auth<T>(&self, change: impl FnOnce(&mut Auth) -> T) -> T {
         change(&mut self.state().auth)
-    }
-
-    /// Adds a header to every answer.
-    pub fn always_send(&self, name: &str, value: &str) {
-        self.state().headers.push((name.to_owned(), value.to_owned()));
     }
 
     /// From now on misbehaves like this. Of several faults that fit a request the first counts.

@@ -105,7 +105,6 @@ fn decide(state: &mut State, seen: &Seen, url: &str) -> (Reply, Effects) {
     if let Some(length) = effects.announce {
         reply.body.truncate(length);
     }
-    reply.headers.extend(state.headers.iter().cloned());
     for (name, value) in &effects.headers {
         reply.headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
         reply.headers.push((name.clone(), value.clone()));
