@@ -127,6 +127,24 @@ async fn what_a_caller_got_whole_is_there_after_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_caller_got_whole_is_there_after_an_orderly_stop() {
+    let upstream = FaultyUpstream::start().await;
+    let setup = Setup::with(&upstream);
+    for n in 0..5 {
+        let bytes = noise(10 + n, 300_000);
+        let path = format!("/v2/app/blobs/{}", upstream.push_blob("app", &bytes));
+        let larder = setup.start().await;
+        super::assert_gives(&get(&path).fetch(larder.address).await, &bytes);
+        assert!(larder.stop().await.success());
+        upstream.stop();
+        let larder = setup.start().await;
+        super::assert_gives(&get(&path).fetch(larder.address).await, &bytes);
+        assert!(larder.stop().await.success());
+        upstream.restart().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_lets_answers_be_finished_and_ends_with_success() {
     let upstream = FaultyUpstream::start().await;
     let bytes = noise(2, 3_000_000);

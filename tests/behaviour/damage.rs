@@ -97,26 +97,42 @@ async fn with_a_damaged_index_it_answers_the_same_with_upstream_dead() {
     std::fs::remove_file(good).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_blob_with_a_flipped_bit_is_never_given_as_whole_and_heals() {
-    let held = Held::new().await;
-    held.upstream.restart().await;
-    let blobs: Vec<&(String, Bytes)> = held.answers.iter().filter(|(path, _)| path.contains("/blobs/")).collect();
+/// Turns over one bit in the middle of each file that holds one of `answers`.
+fn flip_bits(held: &Held, answers: &[&(String, Bytes)]) {
+    let mut flipped = 0;
     for file in files_below(&held.setup.directory()) {
         let hex: String = file.to_string_lossy().replace('/', "");
-        if blobs.iter().any(|(path, _)| hex.contains(path.rsplit(':').next().unwrap())) {
+        if answers.iter().any(|(_, bytes)| hex.contains(digest_of(bytes).trim_start_matches("sha256:"))) {
             let mut bytes = std::fs::read(&file).unwrap();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
             std::fs::write(&file, bytes).unwrap();
+            flipped += 1;
         }
     }
+    assert!(flipped >= answers.len() / 2, "only {flipped} files were found");
+}
+
+async fn assert_never_wrong_and_heals(held: &Held, kind: &str) {
+    held.upstream.restart().await;
+    let answers: Vec<&(String, Bytes)> = held.answers.iter().filter(|(path, _)| path.contains(kind)).collect();
+    flip_bits(held, &answers);
     let larder = held.setup.start_again().await;
-    for (path, bytes) in blobs {
+    for (path, bytes) in answers {
         let verdict = get(path).compare(larder.address, bytes.clone()).await;
         assert!(!verdict.is_lie(), "{path}: {verdict:?}");
         until("it to heal", async || get(path).compare(larder.address, bytes.clone()).await.is_right()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_with_a_flipped_bit_is_never_given_as_whole_and_heals() {
+    assert_never_wrong_and_heals(&Held::new().await, "/blobs/").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manifest_with_a_flipped_bit_is_never_given_and_heals() {
+    assert_never_wrong_and_heals(&Held::new().await, "/manifests/").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

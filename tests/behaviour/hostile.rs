@@ -111,7 +111,6 @@ fn paths() -> Vec<Vec<u8>> {
         "/v2/-a/manifests/1",
         "/v2/a_/manifests/1",
         "/v2/app/manifests/1;x",
-        "/v2/app/manifests/1#fragment",
         "/v2/app\\manifests\\1",
         "/v2/app/blobs/sha256:AAAA",
         "/v2/app/blobs/sha256:aaaa",
@@ -167,8 +166,8 @@ async fn a_hostile_path_is_refused_and_asks_nobody() {
     assert_gives(&get("/v2/app/manifests/1").fetch(larder.address).await, &image.manifest);
 }
 
-/// What must never be seen in an answer: that of the request hidden in another.
-const HIDDEN: &str = "GET /v2/hidden/manifests/1 HTTP/1.1\r\nHost: larder\r\n\r\n";
+/// The request hidden in another, which must never go upstream. `hidden-00` is replaced by a name for each case.
+const HIDDEN: &str = "GET /v2/hidden-00/manifests/1 HTTP/1.1\r\nHost: larder\r\n\r\n";
 
 /// Requests whose end two readers could see in two places. Each hides `HIDDEN` where one of them would not look.
 fn smuggled() -> Vec<(&'static str, String)> {
@@ -240,17 +239,6 @@ fn smuggled() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The requests whose framing is lawful, and what the hidden part is in them: body, never a request.
-const LAWFUL: [&str; 7] = [
-    "length",
-    "chunked whole",
-    "an expectation",
-    "a POST with a length",
-    "a PUT with chunks",
-    "a DELETE with a length",
-    "no host",
-];
-
 /// The requests after which the hidden part is a request of its own, for every reader.
 const PIPELINED: [&str; 5] =
     ["an upgrade", "chunked with a tab", "a bare line feed before the coding", "HTTP/1.2", "a name with a space"];
@@ -258,28 +246,31 @@ const PIPELINED: [&str; 5] =
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_an_ambiguous_request_the_connection_is_clean_or_closed() {
     let (upstream, image, _setup, mut larder) = started().await;
-    for (name, bytes) in smuggled() {
-        upstream.forget();
+    let mut wrong = Vec::new();
+    for (n, (name, bytes)) in smuggled().into_iter().enumerate() {
+        // What is remembered as missing would not be asked for again.
+        let hidden = format!("hidden-{n:02}");
+        let bytes = bytes.replace("hidden-00", &hidden);
         let mut connection = Connection::open(larder.address).await.unwrap();
         connection.write(bytes.as_bytes()).await.unwrap();
-        // A marker that is no part of anything before.
+        // Its answer, if there is one, is the last: a third shows that the hidden part was taken for a request.
         let marker = format!("GET /v2/app/manifests/{} HTTP/1.1\r\nHost: larder\r\n\r\n", image.digest);
         let _ = connection.write(marker.as_bytes()).await;
         let _ = connection.finish().await;
-        // It ends: nothing waits for what will not come.
-        let statuses = tokio::time::timeout(Duration::from_secs(15), answers(connection)).await;
-        let statuses = statuses.unwrap_or_else(|_| panic!("{name}: the connection stays open and silent"));
-        let asked_hidden = upstream.seen().iter().any(|seen| seen.path.contains("hidden"));
-        if !PIPELINED.contains(&name) {
-            assert!(!asked_hidden, "{name}: the hidden request was answered: {:?}", codes(&statuses));
+        let Ok(statuses) = tokio::time::timeout(Duration::from_secs(15), answers(connection)).await else {
+            wrong.push(format!("{name}: the connection stays open and silent"));
+            continue;
+        };
+        let hidden_was_asked = upstream.seen().iter().any(|seen| seen.path.contains(&hidden));
+        let expected = if PIPELINED.contains(&name) { 3 } else { 2 };
+        if (hidden_was_asked && !PIPELINED.contains(&name)) || statuses.len() > expected {
+            wrong.push(format!("{name}: the hidden request was answered: {:?}", codes(&statuses)));
         }
-        if LAWFUL.contains(&name) || !asked_hidden {
-            assert!(statuses.len() <= 2, "{name}: {:?}", codes(&statuses));
-        }
-        for (status, body) in &statuses {
-            assert!(*status != 200 || *body == image.manifest, "{name}: {:?}", codes(&statuses));
+        if statuses.iter().any(|(status, body)| *status == 200 && *body != image.manifest) {
+            wrong.push(format!("{name}: answers are mixed up: {:?}", codes(&statuses)));
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(larder.is_running());
     assert_gives(&get("/v2/app/manifests/1").fetch(larder.address).await, &image.manifest);
 }
@@ -308,7 +299,7 @@ async fn one_connection_serves_many_requests() {
         let (method, path) = match n % 4 {
             0 => ("HEAD", "/v2/app/manifests/1"),
             1 => ("GET", "/v2/"),
-            2 => ("DELETE", "/v2/app/manifests/1"),
+            2 => ("GET", "/v2/app/manifests/"),
             _ => ("GET", "/v2/app/manifests/1"),
         };
         let bytes = format!("{method} {path} HTTP/1.1\r\nHost: larder\r\n\r\n");
@@ -318,7 +309,7 @@ async fn one_connection_serves_many_requests() {
         connection = next;
         match n % 4 {
             0 => assert_eq!((status, body.len()), (200, 0)),
-            2 => assert_eq!(status, 405),
+            2 => assert_eq!(status, 404),
             3 => assert!(status == 200 && body == image.manifest),
             _ => assert_eq!(status, 200),
         }

@@ -97,7 +97,15 @@ impl FaultyUpstream {
 
     /// Listens again where it did.
     pub async fn restart(&self) {
-        self.run(TcpListener::bind(self.0.address).await.unwrap());
+        let mut listener = TcpListener::bind(self.0.address).await;
+        super::until("the port to be free again", async || {
+            if listener.is_err() {
+                listener = TcpListener::bind(self.0.address).await;
+            }
+            listener.is_ok()
+        })
+        .await;
+        self.run(listener.unwrap());
     }
 
     fn run(&self, listener: TcpListener) {
