@@ -1,7 +1,5 @@
 //! What larder promises, seen from outside: by callers in front of it and by the upstream behind it.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
 mod command_line;
 mod crashes;
 mod damage;

@@ -1,7 +1,5 @@
 //! The pull part of the OCI distribution specification 1.1, one test for each MUST, named by its section.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
 mod errors;
 mod pull;
 mod query;
