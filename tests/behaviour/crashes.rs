@@ -1,7 +1,7 @@
 //! `kill -9` at any moment: it starts again, serves no wrong byte and leaves nothing that grows.
 
 use super::{files_below, fills_left};
-use crate::rig::{FaultyUpstream, Image, Kind, Setup, amount, digest_of, get, heavy, noise, until};
+use crate::rig::{FaultyUpstream, Image, Kind, Setup, amount, digest_of, get, heavy, noise};
 use bytes::Bytes;
 use std::{
     collections::HashSet,
@@ -116,7 +116,7 @@ async fn what_a_caller_got_whole_is_there_after_a_kill() {
     for (path, bytes) in &paths {
         super::assert_gives(&get(path).fetch(larder.address).await, bytes);
     }
-    until("the blob to be kept", async || super::is_kept(&setup.directory(), &layer)).await;
+    super::settled(&upstream, &larder, &paths[1].0).await;
     larder.kill();
     upstream.stop();
     let larder = setup.start_again().await;

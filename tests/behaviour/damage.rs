@@ -1,6 +1,6 @@
 //! What a disk can do to the directory between two starts, and what is answered all the same.
 
-use super::{files_below, is_kept};
+use super::files_below;
 use crate::rig::{FaultyUpstream, Image, Larder, Setup, amount, digest_of, get, until};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
@@ -30,9 +30,8 @@ impl Held {
         }
         let held = Self { upstream, setup, answers };
         held.assert_answers(&larder).await;
-        for (path, _) in held.answers.iter().filter(|(path, _)| path.contains("/blobs/")) {
-            let digest = path.rsplit('/').next().unwrap();
-            until("all to be kept", async || is_kept(&held.setup.directory(), digest)).await;
+        for (path, _) in &held.answers {
+            super::settled(&held.upstream, &larder, path).await;
         }
         assert!(larder.stop().await.success());
         held.upstream.stop();

@@ -110,9 +110,28 @@ async fn a_fill_that_nobody_waits_for_is_finished() {
     drop(starter);
     gate.open();
     until("the blob to be kept", async || is_kept(&setup.directory(), &digest)).await;
+    super::settled(&upstream, &larder, &path).await;
     upstream.stop();
     assert_gives(&get(&path).fetch(larder.address).await, &bytes);
     assert_eq!(upstream.count(Kind::BlobGet), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_just_delivered_is_given_again_whatever_upstream_says_now() {
+    let upstream = FaultyUpstream::start().await;
+    let setup = Setup::with(&upstream);
+    let larder = setup.start().await;
+    for n in 0..40 {
+        let bytes = noise(300 + n, 200_000);
+        let path = format!("/v2/app/blobs/{}", upstream.push_blob("app", &bytes));
+        assert!(get(&path).compare(larder.address, bytes.clone()).await.is_right());
+        upstream.fault(Fault::anywhere().status(503));
+        for _ in 0..10 {
+            let verdict = get(&path).compare(larder.address, bytes.clone()).await;
+            assert!(verdict.is_right(), "blob {n}: {verdict:?}");
+        }
+        upstream.behave();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,7 @@ mod secrets;
 mod silence;
 mod tags;
 
-use crate::rig::Answer;
+use crate::rig::{Answer, FaultyUpstream, Larder, get, until};
 use std::path::{Path, PathBuf};
 
 /// Asserts that `answer` tells a person what went wrong: an OCI error body with a known code and a sentence
@@ -88,6 +88,17 @@ fn is_kept(directory: &Path, digest: &str) -> bool {
         .iter()
         .filter(|file| !file.components().any(|part| part.as_os_str() == "fills"))
         .any(|file| file.to_string_lossy().replace('/', "").contains(hex))
+}
+
+/// Waits until no fill runs, which it does until its blob is durable, and a GET is answered without asking upstream.
+async fn settled(upstream: &FaultyUpstream, larder: &Larder, path: &str) {
+    until("fills to end", async || larder.metric("larder_fills_running", &[]).await == 0.0).await;
+    until("an answer without upstream", async || {
+        let asked = upstream.asked();
+        let answer = get(path).fetch(larder.address).await;
+        answer.status == 200 && answer.is_complete() && upstream.asked() == asked
+    })
+    .await;
 }
 
 /// What lies in `fills/`.

@@ -58,8 +58,7 @@ async fn of_a_held_blob_every_range_is_given_without_upstream() {
     let setup = Setup::with(&upstream);
     let larder = setup.start().await;
     assert!(get(&path).compare(larder.address, bytes.clone()).await.is_right());
-    let digest = path.rsplit('/').next().unwrap();
-    crate::rig::until("the blob to be kept", async || super::is_kept(&setup.directory(), digest)).await;
+    super::settled(&upstream, &larder, &path).await;
     upstream.stop();
     assert_matrix(&larder, &path, &bytes).await;
 }

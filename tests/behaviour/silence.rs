@@ -18,6 +18,7 @@ async fn an_upstream_that_accepts_and_says_nothing_keeps_nobody_longer_than_ten_
     let layer = format!("/v2/app/blobs/{}", digest_of(&image.layers[0]));
     assert_gives(&get("/v2/app/manifests/1").fetch(larder.address).await, &image.manifest);
     assert_gives(&get(&layer).fetch(larder.address).await, &image.layers[0]);
+    super::settled(&upstream, &larder, &layer).await;
     outlive(Duration::from_secs(1)).await;
     upstream.fault(Fault::anywhere().silent());
 

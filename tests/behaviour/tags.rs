@@ -243,6 +243,7 @@ async fn a_deleted_tag_stays_served_with_a_warning_and_its_digests_are_never_ask
     for repository in ["kept", "gone"] {
         assert_gives(&get(format!("/v2/{repository}/manifests/1")).fetch(larder.address).await, &image.manifest);
         assert_gives(&get(format!("/v2/{repository}/blobs/{layer}")).fetch(larder.address).await, &image.layers[0]);
+        super::settled(&upstream, &larder, &format!("/v2/{repository}/blobs/{layer}")).await;
     }
     upstream.hold(|repositories| {
         repositories.untag("kept", "1");
@@ -369,8 +370,7 @@ async fn offline_nobody_is_dialled_and_what_is_held_is_served() {
     let larder = setup.start().await;
     assert_gives(&get("/v2/app/manifests/1").fetch(larder.address).await, &image.manifest);
     assert_gives(&get(&layer).fetch(larder.address).await, &image.layers[0]);
-    let digest = crate::rig::digest_of(&image.layers[0]);
-    crate::rig::until("the blob to be kept", async || super::is_kept(&setup.directory(), &digest)).await;
+    super::settled(&upstream, &larder, &layer).await;
     assert!(larder.stop().await.success());
 
     let setup = setup.cache("offline = true");
