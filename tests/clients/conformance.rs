@@ -28,14 +28,19 @@ fn official_conformance_suite_finds_no_failure() {
     for writes in ["PUSH", "BLOBS_DELETE", "MANIFESTS_DELETE", "TAGS_DELETE"] {
         suite.env(format!("OCI_API_{writes}"), "false");
     }
-    suite.env("OCI_API_MANIFESTS_DIGEST_HEADER", "true").env("OCI_API_BLOBS_DIGEST_HEADER", "true");
+    // The same for manifests would demand a header of an answer that the suite does not look at in this mode.
+    suite.env("OCI_API_BLOBS_DIGEST_HEADER", "true");
     suite.env("OCI_RO_DATA_TAGS", "1").env("OCI_RO_DATA_MANIFESTS", bed.layout.one.to_string());
     suite.env("OCI_RO_DATA_BLOBS", layers.join(" ")).env("OCI_RO_DATA_REFERRERS", bed.layout.one.to_string());
     // Its exit code says nothing: once its table is printed, it stumbles over its own report in this mode.
     let text = run(&mut suite).text;
-    let rows = |word: &str| text.lines().filter(|line| line.to_lowercase().contains(word)).collect::<Vec<_>>();
-    assert!(!rows("pass").is_empty(), "it passed nothing:\n{text}");
-    assert!(rows("fail").is_empty() && rows("error:").is_empty(), "{:#?}\n{text}", rows("fail"));
+    let count = |result: &str| -> u32 {
+        let row = text.lines().find(|line| line.trim_start().starts_with(&format!("{result}...")));
+        let number = row.and_then(|row| row.split_whitespace().last()).and_then(|number| number.parse().ok());
+        number.unwrap_or_else(|| panic!("no row of {result}:\n{text}"))
+    };
+    assert_eq!((count("FAIL"), count("Error"), count("Skip")), (0, 0, 0), "{text}");
+    assert!(count("Pass") >= 16, "fewer than are asked for:\n{text}");
 }
 
 /// Gives `library/toast:1` a referrer, by the tag that the specification has for registries without the referrers API,

@@ -155,6 +155,12 @@ impl Node for Containerd {
 
     fn run(&self, image: &str) -> Option<Outcome> {
         let name = format!("breakfast-{}", self.containers.fetch_add(1, Ordering::Relaxed));
-        Some(run(self.ctr().args(["run", "--rm", image, &name])))
+        // ctr may end before it has copied all that the container printed; the shim does not end before it has.
+        let log = self.directory.join(&name).with_extension("log");
+        let mut ctr = self.ctr();
+        ctr.args(["run", "--rm", "--log-uri", &format!("file://{}", log.display()), image, &name]);
+        let mut outcome = run(&mut ctr);
+        outcome.output = fs::read_to_string(log).unwrap_or_default();
+        Some(outcome)
     }
 }

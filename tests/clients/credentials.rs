@@ -66,7 +66,7 @@ fn every_client_is_told(access: Access) {
     for (name, node) in nodes(&bed) {
         let text = node.pull(&format!("{REGISTRY}/{USER}/bread:1")).expect_failure();
         let sentence = bed.larder.sentence(&format!("/v2/{REGISTRY}/{USER}/bread/manifests/1"));
-        super::words::assert_told(name, &text, &sentence, &[REGISTRY, USER]);
+        super::words::assert_told(name, &text, &sentence, &[REGISTRY, "refused larder's credential"]);
         assert!(!text.contains(wrong), "{name} was told the password: {text}");
     }
     assert!(!bed.larder.log().contains(wrong), "the password is in the log");
