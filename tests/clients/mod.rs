@@ -2,7 +2,6 @@
 //!
 //! What the programs are and how they come here: `tests/run`. A test whose programs are missing says so and passes,
 //! except under `tests/run`. The clients with a daemon take turns: each is at home on a whole machine.
-#![allow(clippy::unwrap_used)] // clippy knows test functions, not what they share
 
 mod conformance;
 mod containerd;
