@@ -1,10 +1,10 @@
 //! Blobs: held, arriving, or to be fetched.
 
 use super::{
-    ANSWER_SECONDS_MAX, Cache, Cause, Content, ORPHANS_MAX, content_target,
+    Cache, Cause, Content, ORPHANS_MAX, content_target,
     error::failure_of_body,
     fill::{self, Fill, Readership, State},
-    in_time,
+    landed,
     memory::Asked,
     pass::Pass,
 };
@@ -31,6 +31,9 @@ enum Source {
 
 /// A range that begins this far ahead of a fill does not wait for it.
 const FAR_AHEAD_BYTES: u64 = 1 << 20;
+
+/// An upstream that takes longer for a range is no faster than the fill: the headers need not wait for it.
+const BESIDE_TIMEOUT: Duration = Duration::from_secs(4);
 
 impl BlobAnswer {
     /// Its size, unless upstream has not told it.
@@ -80,9 +83,9 @@ async fn beside(fill: &Fill, first: u64, end: Option<u64>) -> Option<Pass> {
         return None;
     }
     let range = ByteRange { first, last: Some(end.checked_sub(1)?) };
-    let answer = fill.upstream.blob(&fill.repository, &fill.digest, Some(range)).await;
-    match answer {
-        Ok(body) if body.first == first => Some(Pass::beside(fill, first, end, size, body)),
+    let asked = fill.upstream.blob(&fill.repository, &fill.digest, Some(range));
+    match timeout(BESIDE_TIMEOUT, asked).await {
+        Ok(Ok(body)) if body.first == first => Some(Pass::beside(fill, first, end, size, body)),
         _ => None,
     }
 }
@@ -119,8 +122,7 @@ impl Cache {
             if !member && !ours {
                 self.prove_blob(registry, repository, digest).await?;
             }
-            let opened = timeout(Duration::from_secs(ANSWER_SECONDS_MAX), fill.opened()).await;
-            let progress = opened.map_err(|_| Cause::Slow { seconds: ANSWER_SECONDS_MAX })?;
+            let progress = fill.opened().await;
             match progress.state {
                 // It never began.
                 State::Failed(failure) if progress.size_bytes.is_none() => {
@@ -175,7 +177,7 @@ impl Cache {
             let (cache, target, digest) = (Arc::clone(self), target.clone(), *digest);
             async move { cache.ask_for_blob(&target, digest).await }
         };
-        in_time(self.rights.join(&target, work)).await
+        landed(self.rights.join(&target, work)).await
     }
 
     async fn ask_for_blob(&self, target: &Target, digest: Digest) -> Result<u64, Cause> {

@@ -4,7 +4,7 @@
 use super::{
     Cache, Cause, HELD_PATIENCE, Stale,
     freshness::{Decision, Held, Staleness},
-    in_time,
+    landed,
 };
 use crate::{
     metrics::CacheOutcome,
@@ -76,7 +76,7 @@ impl Cache {
             async move { cache.relist(&key, held).await }
         };
         let flight = self.listings.join(&key, work);
-        let Some(held) = held else { return in_time(flight).await };
+        let Some(held) = held else { return landed(flight).await };
         match timeout(HELD_PATIENCE, flight).await {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(Cause::Defect),

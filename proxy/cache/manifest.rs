@@ -1,6 +1,6 @@
 //! Manifests by digest.
 
-use super::{Cache, Cause, Stale, content_target, in_time, memory::Asked};
+use super::{Cache, Cause, Stale, content_target, landed, memory::Asked};
 use crate::{
     metrics::CacheOutcome,
     oci::{Digest, MediaType, Reference, Target},
@@ -57,7 +57,7 @@ impl Cache {
             let (cache, target) = (Arc::clone(self), target.clone());
             async move { cache.load_manifest(&target).await }
         };
-        in_time(self.manifests.join(target, work)).await
+        landed(self.manifests.join(target, work)).await
     }
 
     async fn load_manifest(&self, target: &Target) -> Result<Arc<Held>, Cause> {

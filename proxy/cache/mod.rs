@@ -67,9 +67,6 @@ pub struct Cache {
     fills: Arc<Mutex<HashMap<Digest, Arc<Fill>>>>,
 }
 
-/// An answer's headers leave within 10 s. This is what is left of that after larder's own share.
-const ANSWER_SECONDS_MAX: u64 = 9;
-
 /// How long a caller waits for upstream's word on something that is held.
 const HELD_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -135,13 +132,9 @@ impl Cache {
     }
 }
 
-/// Waits for `work` as long as an answer may take. The work itself goes on.
-async fn in_time<T>(work: impl Future<Output = Option<Result<T, Cause>>>) -> Result<T, Cause> {
-    match tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), work).await {
-        Ok(Some(outcome)) => outcome,
-        Ok(None) => Err(Cause::Defect),
-        Err(_) => Err(Cause::Slow { seconds: ANSWER_SECONDS_MAX }),
-    }
+/// The outcome of a flight. Whoever calls may stop waiting: the work goes on and has its own deadlines.
+async fn landed<T>(flight: impl Future<Output = Option<Result<T, Cause>>>) -> Result<T, Cause> {
+    flight.await.unwrap_or(Err(Cause::Defect))
 }
 
 /// Who asks for what content: the key of rights.

@@ -3,7 +3,7 @@
 use super::{
     Cache, Cause, HELD_PATIENCE, Stale, content_target,
     freshness::{Decision, Held, Staleness},
-    in_time,
+    landed,
     memory::{Asked, FOR_EVER, TagState},
 };
 use crate::{
@@ -40,7 +40,7 @@ impl Cache {
             async move { cache.revalidate(&target).await }
         };
         let flight = self.tags.join(target, work);
-        let Some(held) = self.held_tag(target)? else { return in_time(flight).await };
+        let Some(held) = self.held_tag(target)? else { return landed(flight).await };
         // What is held is not held back for an upstream that says nothing; its word counts for the next caller.
         match timeout(HELD_PATIENCE, flight).await {
             Ok(Some(outcome)) => outcome,

@@ -14,6 +14,11 @@ use crate::{
 };
 use http::{Method, StatusCode, Version, header};
 use hyper::{Request, Response, body::Incoming};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The headers of every answer leave within 10 s; this leaves some for the way.
+const HEADERS_TIMEOUT: Duration = Duration::from_millis(9_700);
 
 /// Answers a request: which upstream and what of it, may it be pulled, what the cache has to give, and in which words a
 /// failure reaches the caller.
@@ -33,7 +38,9 @@ pub(super) async fn answer(server: &Server, request: &Request<Incoming>) -> Resp
     };
     let served = match route {
         Ok(Route::Base) => Ok(respond::base()),
-        Ok(Route::Of { registry, repository, wanted }) => serve(server, &caller, registry, repository, wanted).await,
+        Ok(Route::Of { registry, repository, wanted }) => {
+            in_time(&registry, &repository, &wanted, serve(server, &caller, &registry, &repository, &wanted)).await
+        }
         Err(failure) => Err(failure),
     };
     let response = served.unwrap_or_else(|failure| {
@@ -45,33 +52,53 @@ pub(super) async fn answer(server: &Server, request: &Request<Incoming>) -> Resp
     response
 }
 
+/// Waits for the headers of an answer as long as runtimes do, with some time to spare. What was begun goes on: the next
+/// to ask finds it further.
+async fn in_time(
+    registry: &Registry,
+    repository: &Repository,
+    wanted: &Wanted,
+    served: impl Future<Output = Result<Response<Body>, Failure>>,
+) -> Result<Response<Body>, Failure> {
+    timeout(HEADERS_TIMEOUT, served).await.unwrap_or_else(|_| {
+        let cause = Cause::Slow { seconds: HEADERS_TIMEOUT.as_secs() };
+        let target = |reference| Target { registry: registry.clone(), repository: repository.clone(), reference };
+        Err(match wanted {
+            Wanted::Manifest(reference) => Failure::Pull { target: target(reference.clone()), cause },
+            Wanted::Blob(digest) => Failure::PullBlob { target: target(Reference::Digest(*digest)), cause },
+            Wanted::Referrers { digest, .. } => Failure::Pull { target: target(Reference::Digest(*digest)), cause },
+            Wanted::Tags(_) => Failure::List { registry: registry.clone(), repository: repository.clone(), cause },
+        })
+    })
+}
+
 async fn serve(
     server: &Server,
     caller: &Caller<'_>,
-    registry: Registry,
-    repository: Repository,
-    wanted: Wanted,
+    registry: &Registry,
+    repository: &Repository,
+    wanted: &Wanted,
 ) -> Result<Response<Body>, Failure> {
     let target = |reference| Target { registry: registry.clone(), repository: repository.clone(), reference };
     match wanted {
         Wanted::Manifest(reference) => {
-            let target = target(reference);
+            let target = target(reference.clone());
             match server.cache.manifest(&target).await {
                 Ok(manifest) => Ok(respond::manifest(caller, &target, manifest)),
                 Err(cause) => Err(Failure::Pull { target, cause }),
             }
         }
-        Wanted::Blob(digest) => blob(server, caller, &registry, &repository, &digest)
+        Wanted::Blob(digest) => blob(server, caller, registry, repository, digest)
             .await
-            .map_err(|cause| Failure::PullBlob { target: target(Reference::Digest(digest)), cause }),
-        Wanted::Tags(page) => match server.cache.tags(&registry, &repository).await {
-            Ok(listing) => Ok(respond::tags(caller, &registry, &repository, &page, &listing)),
-            Err(cause) => Err(Failure::List { registry, repository, cause }),
+            .map_err(|cause| Failure::PullBlob { target: target(Reference::Digest(*digest)), cause }),
+        Wanted::Tags(page) => match server.cache.tags(registry, repository).await {
+            Ok(listing) => Ok(respond::tags(caller, registry, repository, page, &listing)),
+            Err(cause) => Err(Failure::List { registry: registry.clone(), repository: repository.clone(), cause }),
         },
         Wanted::Referrers { digest, artifact_type } => {
-            match server.cache.referrers(&registry, &repository, &digest).await {
-                Ok(listing) => Ok(respond::referrers(caller, &registry, &listing, artifact_type.as_deref())),
-                Err(cause) => Err(Failure::Pull { target: target(Reference::Digest(digest)), cause }),
+            match server.cache.referrers(registry, repository, digest).await {
+                Ok(listing) => Ok(respond::referrers(caller, registry, &listing, artifact_type.as_deref())),
+                Err(cause) => Err(Failure::Pull { target: target(Reference::Digest(*digest)), cause }),
             }
         }
     }
@@ -93,7 +120,7 @@ async fn blob(
         // Without a length the end of the connection is the end of the body: a broken-off one would look complete.
         blob.sized().await;
         if blob.size_bytes().is_none() {
-            return Err(Cause::Slow { seconds: 0 });
+            return Err(Cause::Defect);
         }
     }
     Ok(respond::blob(caller, digest, blob, &server.metrics).await)
