@@ -5,6 +5,7 @@ mod crashes;
 mod damage;
 mod fills;
 mod hostile;
+mod limits;
 mod lists;
 mod poison;
 mod ranges;

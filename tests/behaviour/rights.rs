@@ -86,6 +86,26 @@ async fn while_a_blob_is_filled_for_one_repository_another_gets_none_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_repositories_that_may_give_a_blob_share_its_fill() {
+    let upstream = FaultyUpstream::start().await;
+    let bytes = noise(6, 2 << 20);
+    let digest = upstream.push_blob("a", &bytes);
+    upstream.push_blob("b", &bytes);
+    let gate = crate::rig::Gate::shut();
+    upstream.fault(Fault::on(Kind::BlobGet).hold_after(1 << 20, &gate));
+    let setup = Setup::with(&upstream);
+    let larder = setup.start().await;
+    let through_a = get(format!("/v2/a/blobs/{digest}")).send(larder.address).await.unwrap();
+    let through_b = get(format!("/v2/b/blobs/{digest}")).send(larder.address).await.unwrap();
+    gate.open();
+    for response in [through_a, through_b] {
+        let verdict = response.compare(&bytes).await;
+        assert!(verdict.is_right(), "{verdict:?}");
+    }
+    assert_eq!((upstream.count(Kind::BlobGet), upstream.count_of(Kind::BlobHead, "/b/")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_public_repository_that_lists_a_private_digest_gets_nothing() {
     let upstream = FaultyUpstream::start().await;
     let private = Image::new(3, &[50_000]);

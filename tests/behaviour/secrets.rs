@@ -79,6 +79,28 @@ async fn the_upstream_itself_sees_the_credential_and_nobody_reads_it_in_log_or_m
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_upstream_no_longer_knows_is_replaced_without_anybody_noticing() {
+    let (upstream, image) = guarded(Scheme::Bearer).await;
+    let (_setup, larder) = started(&upstream).await;
+    super::assert_gives(&get("/v2/team/app/manifests/1").fetch(larder.address).await, &image.manifest);
+    upstream.auth(|auth| auth.forget_tokens());
+    let layer = format!("/v2/team/app/blobs/{}", digest_of(&image.layers[0]));
+    super::assert_gives(&get(layer).fetch(larder.address).await, &image.layers[0]);
+
+    // Some registries answer a refused token with a Basic challenge: the token service is still the one to ask.
+    upstream.auth(|auth| auth.forget_tokens());
+    let basic = Fault::on(Kind::BlobGet).times(1).error(401, "UNAUTHORIZED", "unauthorized");
+    upstream.fault(basic.header("WWW-Authenticate", "Basic realm=\"harbor\""));
+    let config = format!("/v2/team/app/blobs/{}", digest_of(&image.config));
+    super::assert_gives(&get(config).fetch(larder.address).await, &image.config);
+    assert_eq!(upstream.count(Kind::Token), 3);
+    let basic_elsewhere = |seen: &crate::rig::upstream::Seen| {
+        seen.kind != Kind::Token && seen.header("authorization").is_some_and(|shown| shown.starts_with("Basic"))
+    };
+    assert!(!upstream.seen().iter().any(|seen| basic_elsewhere(seen)), "the password went where a token is wanted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_realm_never_sees_the_credential() {
     let stranger = FaultyUpstream::start().await;
     let port = stranger.address().port();

@@ -1,7 +1,7 @@
 //! Whatever upstream does, the headers of an answer leave within ten seconds.
 
 use super::{assert_gives, assert_gives_stale, assert_tells_why};
-use crate::rig::{Fault, FaultyUpstream, Image, Kind, Setup, digest_of, get, head, noise, outlive};
+use crate::rig::{Fault, FaultyUpstream, Image, Kind, Setup, digest_of, get, head, noise, outlive, until};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -82,4 +82,39 @@ async fn headers_of_a_blob_whose_upstream_is_slow_to_send_its_first_byte_leave_i
     assert_eq!(response.status, 200);
     gate.open();
     assert!(response.compare(&bytes).await.is_right());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_place_among_the_fills_is_told_in_time() {
+    let upstream = FaultyUpstream::start().await;
+    let (first, second) = (noise(4, 2_000_000), noise(5, 100_000));
+    let paths = [&first, &second].map(|bytes| format!("/v2/app/blobs/{}", upstream.push_blob("app", bytes)));
+    let gate = crate::rig::Gate::shut();
+    upstream.fault(Fault::on(Kind::BlobGet).times(1).hold_after(1_000_000, &gate));
+    let setup =
+        Setup::new().server("default_registry = \"reg.test\"").upstream("reg.test", &upstream, "fills_max = 1\n");
+    let larder = setup.start().await;
+    let filling = get(&paths[0]).send(larder.address).await.unwrap();
+    let answer = get(&paths[1]).fetch(larder.address).await;
+    assert!(answer.headers_after < BOUND, "{:?}: {}", answer.headers_after, answer.summary());
+    assert_eq!(answer.status, 503, "{}", answer.summary());
+    assert_tells_why(&answer);
+    gate.open();
+    assert!(filling.compare(&first).await.is_right());
+    until("the place to be free", async || get(&paths[1]).compare(larder.address, second.clone()).await.is_right())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_stands_still_is_taken_up_again() {
+    let upstream = FaultyUpstream::start().await;
+    let bytes = noise(6, 2_000_000);
+    let path = format!("/v2/app/blobs/{}", upstream.push_blob("app", &bytes));
+    let never = crate::rig::Gate::shut();
+    upstream.fault(Fault::on(Kind::BlobGet).times(1).hold_after(1_000_000, &never));
+    let setup = Setup::with(&upstream);
+    let larder = setup.start().await;
+    let verdict = get(&path).compare(larder.address, bytes).await;
+    assert!(verdict.is_right(), "{verdict:?}");
+    assert_eq!((upstream.count(Kind::BlobGet), upstream.blob_bytes_sent()), (2, 2_000_000));
 }

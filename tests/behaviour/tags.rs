@@ -312,6 +312,13 @@ async fn a_thousand_asks_for_a_missing_tag_cost_one_head_and_one_get() {
         }
     }
     assert!(upstream.asked() <= 4, "{} requests", upstream.asked());
+
+    // Only for tags does containerd ask the next host after a 410; digests and referrer tags are told as they are.
+    for reference in [digest.clone(), digest.replace(':', "-")] {
+        let path = format!("/v2/app/manifests/{reference}?ns=reg.test");
+        let answer = head(path).containerd().fetch(larder.address).await;
+        assert_eq!(answer.status, 404, "{reference}: {}", answer.summary());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

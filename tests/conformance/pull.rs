@@ -205,3 +205,41 @@ async fn a_malformed_digest_is_answered_with_400_or_404() {
     let asked = upstream.seen().iter().filter(|seen| seen.path.contains(':')).count();
     assert_eq!(asked, 0, "a malformed digest went upstream");
 }
+
+/// "Digests": `sha512` is a registered algorithm (image-spec, "Registered algorithms"), proven like `sha256`.
+#[tokio::test]
+async fn a_blob_is_given_by_its_sha512() {
+    use sha2::Digest as _;
+    let (upstream, image, _setup, larder) = started().await;
+    let bytes = &image.layers[0];
+    let hex: String = sha2::Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("sha512:{hex}");
+    upstream.hold(|repositories| repositories.blob_as("lib/img", &digest, bytes));
+    for _ in 0..2 {
+        let answer = get(format!("/v2/lib/img/blobs/{digest}")).fetch(larder.address).await;
+        assert_eq!((answer.status, answer.header("docker-content-digest")), (200, Some(digest.as_str())));
+        assert!(answer.is_complete() && answer.body == *bytes);
+    }
+    let wrong = format!("sha512:{}", "0".repeat(128));
+    upstream.hold(|repositories| repositories.blob_as("lib/img", &wrong, bytes));
+    let verdict = get(format!("/v2/lib/img/blobs/{wrong}")).compare(larder.address, bytes.clone()).await;
+    assert!(!(verdict.status == 200 && verdict.complete), "{verdict:?}");
+}
+
+/// "Pulling manifests" and "Pushing Manifests": manifests of 4 MiB have to work.
+#[tokio::test]
+async fn a_manifest_of_four_mebibytes_is_given() {
+    let (upstream, _, _setup, larder) = started().await;
+    let start = format!("{{\"schemaVersion\":2,\"mediaType\":\"{INDEX}\",\"manifests\":[],\"annotations\":{{\"a\":\"");
+    let manifest = format!("{start}{}\"}}}}", "x".repeat((4 << 20) - start.len() - 3));
+    let manifest = bytes::Bytes::from(manifest);
+    assert_eq!(manifest.len(), 4 << 20);
+    upstream.hold(|repositories| {
+        repositories.manifest("lib/img", INDEX, &manifest);
+        repositories.tag("lib/img", "large", &digest_of(&manifest));
+    });
+    for _ in 0..2 {
+        let verdict = get("/v2/lib/img/manifests/large").compare(larder.address, manifest.clone()).await;
+        assert!(verdict.is_right(), "{verdict:?}");
+    }
+}

@@ -19,6 +19,7 @@ pub struct Setup {
     cache: Vec<String>,
     tables: Vec<String>,
     environment: Vec<(String, String)>,
+    launcher: Vec<String>,
 }
 
 impl Setup {
@@ -27,9 +28,10 @@ impl Setup {
         Self {
             home: TempDir::with_prefix("larder-test-").unwrap(),
             server: Vec::new(),
-            cache: vec!["free_min = \"1%\"".to_owned(), "size_max = \"8GiB\"".to_owned()],
+            cache: Vec::new(),
             tables: Vec::new(),
             environment: Vec::new(),
+            launcher: Vec::new(),
         }
     }
 
@@ -86,6 +88,13 @@ impl Setup {
         self
     }
 
+    /// What larder is started by: a program and its arguments, to which larder's own are added. It has to become larder
+    /// (`exec`), since larder is known by its process.
+    pub fn launcher(mut self, program: &[&str]) -> Self {
+        self.launcher = program.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Where larder keeps everything.
     pub fn directory(&self) -> PathBuf {
         self.home.path().join("data")
@@ -110,6 +119,11 @@ impl Setup {
         if !has(&self.cache, "directory") {
             text.push_str(&format!("directory = \"{}\"\n", self.directory().display()));
         }
+        for (key, value) in [("size_max", "8GiB"), ("free_min", "1%")] {
+            if !has(&self.cache, key) {
+                text.push_str(&format!("{key} = \"{value}\"\n"));
+            }
+        }
         text.push_str(&self.cache.join("\n"));
         text.push_str("\n\n");
         text.push_str(&self.tables.join("\n"));
@@ -119,8 +133,10 @@ impl Setup {
 
     /// The program with these arguments and nothing of the tests' own environment that it could heed.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
-        command.args(arguments).current_dir(self.home.path()).env_clear().env("HOME", self.home.path());
+        let program = env!("CARGO_BIN_EXE_larder").to_owned();
+        let mut words = self.launcher.iter().chain([&program]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(arguments).current_dir(self.home.path()).env_clear().env("HOME", self.home.path());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("RUST_BACKTRACE", "1");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

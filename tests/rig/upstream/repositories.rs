@@ -57,6 +57,11 @@ impl Repositories {
         self.of(repository).blobs.insert(digest_of(bytes), bytes.clone());
     }
 
+    /// A blob under a digest of another algorithm.
+    pub fn blob_as(&mut self, repository: &str, digest: &str, bytes: &Bytes) {
+        self.of(repository).blobs.insert(digest.to_owned(), bytes.clone());
+    }
+
     pub fn manifest(&mut self, repository: &str, media_type: &str, bytes: &Bytes) {
         self.of(repository).manifests.insert(digest_of(bytes), (media_type.to_owned(), bytes.clone()));
     }
