@@ -145,6 +145,25 @@ async fn what_a_caller_got_whole_is_there_after_an_orderly_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_fresh_before_a_restart_is_fresh_after_it() {
+    let upstream = FaultyUpstream::start().await;
+    let image = Image::new(3, &[1_000]);
+    upstream.push("app", "1", &image);
+    let setup = Setup::with(&upstream).cache("tag_ttl = \"1h\"");
+    let larder = setup.start().await;
+    super::assert_gives(&get("/v2/app/manifests/1").fetch(larder.address).await, &image.manifest);
+    assert!(larder.stop().await.success());
+    upstream.forget();
+    let larder = setup.start().await;
+    super::assert_gives(&get("/v2/app/manifests/1").fetch(larder.address).await, &image.manifest);
+    assert_eq!(upstream.asked(), 0, "after an orderly stop");
+    larder.kill();
+    let larder = setup.start().await;
+    super::assert_gives(&get("/v2/app/manifests/1").fetch(larder.address).await, &image.manifest);
+    assert_eq!(upstream.asked(), 0, "after a kill");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_lets_answers_be_finished_and_ends_with_success() {
     let upstream = FaultyUpstream::start().await;
     let bytes = noise(2, 3_000_000);

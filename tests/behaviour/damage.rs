@@ -3,7 +3,10 @@
 use super::files_below;
 use crate::rig::{FaultyUpstream, Image, Larder, Setup, amount, digest_of, get, until};
 use bytes::Bytes;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 struct Held {
     upstream: FaultyUpstream,
@@ -88,9 +91,11 @@ async fn with_a_damaged_index_it_answers_the_same_with_upstream_dead() {
             _ => bytes[random.usize(..4_096.min(used))] ^= 0xff,
         }
         std::fs::write(&index, &bytes).unwrap();
-        println!("case {case}");
+        let started = Instant::now();
         let larder = held.setup.start_again().await;
+        let ready_after = started.elapsed();
         held.assert_answers(&larder).await;
+        println!("case {case}: ready after {ready_after:?}, all answered after {:?}", started.elapsed());
         larder.kill();
     }
     std::fs::remove_file(good).unwrap();

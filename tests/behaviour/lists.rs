@@ -109,6 +109,37 @@ async fn a_list_is_kept_for_its_lifetime_and_served_stale_and_offline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_upstream_said_of_a_list_is_remembered_as_for_tags() {
+    let upstream = FaultyUpstream::start().await;
+    let image = Image::new(7, &[]);
+    upstream.push("app", "1", &image);
+    let setup = Setup::with(&upstream).cache("tag_ttl = \"1s\"").cache("missing_ttl = \"60s\"");
+    let larder = setup.start().await;
+    let (list, referrers) = ("/v2/app/tags/list", format!("/v2/app/referrers/{}", image.digest));
+    for path in [list, &referrers] {
+        assert_eq!(get(path).fetch(larder.address).await.status, 200);
+    }
+    outlive(SECOND).await;
+    upstream.fault(Fault::anywhere().of("/app/").status(500));
+    upstream.forget();
+    for path in [list, &referrers] {
+        for _ in 0..20 {
+            let answer = get(path).fetch(larder.address).await;
+            assert_eq!(answer.status, 200, "{}", answer.summary());
+            assert!(answer.header("warning").is_some(), "{}", answer.summary());
+        }
+    }
+    for kind in [Kind::Tags, Kind::Referrers] {
+        assert!(upstream.count(kind) <= 4, "{} requests of {kind:?} for 20 asks in an outage", upstream.count(kind));
+    }
+    for _ in 0..20 {
+        assert_eq!(get("/v2/nowhere/tags/list").fetch(larder.address).await.status, 404);
+    }
+    let asked = upstream.count_of(Kind::Tags, "nowhere");
+    assert!(asked <= 2, "{asked} requests for a missing list");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_of_nothing_and_of_nobody() {
     let upstream = FaultyUpstream::start().await;
     upstream.push_blob("empty", &Bytes::from_static(b"x"));

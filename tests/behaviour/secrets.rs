@@ -163,10 +163,9 @@ async fn a_redirect_carries_no_credential_to_another_origin() {
         upstream.fault(Fault::on(Kind::BlobGet).redirect(&format!("{}{layer}", stranger.url())));
         upstream.fault(Fault::on(Kind::BlobHead).redirect(&format!("{}{layer}", stranger.url())));
         let manifest = format!("{}/v2/team/app/manifests/1", stranger.url());
-        for path in [layer.as_str(), "/v2/team/app/manifests/1"] {
-            let answer = get(path).fetch(larder.address).await;
-            assert!(answer.status == 200 || answer.status >= 400, "{}", answer.summary());
-        }
+        // Storage behind another port of the same machine is followed, or nothing would be shown here.
+        super::assert_gives(&get(&layer).fetch(larder.address).await, &image.layers[0]);
+        assert!(stranger.count(Kind::BlobGet) > 0);
         upstream.fault(Fault::on(Kind::ManifestGet).redirect(&manifest));
         upstream.fault(Fault::on(Kind::ManifestHead).redirect(&manifest));
         get("/v2/team/app/manifests/1").fetch(larder.address).await;

@@ -112,6 +112,38 @@ async fn a_held_tag_is_served_with_a_warning_while_upstream_cannot_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_is_not_made_worse_by_asking_again_and_again() {
+    let upstream = FaultyUpstream::start().await;
+    let image = Image::new(17, &[10]);
+    for repository in ["app-500", "app-429", "app-hang-up"] {
+        upstream.push(repository, "1", &image);
+    }
+    let (_setup, larder) = started(&upstream, &["tag_ttl = \"1s\""]).await;
+    for repository in ["app-500", "app-429", "app-hang-up"] {
+        assert_gives(&get(format!("/v2/{repository}/manifests/1")).fetch(larder.address).await, &image.manifest);
+    }
+    outlive(SECOND).await;
+    upstream.fault(Fault::anywhere().of("/app-500/").status(500));
+    upstream.fault(Fault::anywhere().of("/app-429/").status(429).header("Retry-After", "60"));
+    upstream.fault(Fault::anywhere().of("/app-hang-up/").hang_up());
+    upstream.fault(Fault::anywhere().of("/cold-429/").status(429).header("Retry-After", "60"));
+    upstream.forget();
+    for repository in ["app-500", "app-429", "app-hang-up"] {
+        for _ in 0..50 {
+            let answer = get(format!("/v2/{repository}/manifests/1")).fetch(larder.address).await;
+            assert_gives_stale(&answer, &image.manifest);
+        }
+        let asked = upstream.seen().iter().filter(|seen| seen.path.contains(repository)).count();
+        assert!(asked <= 8, "{repository}: {asked} requests for 50 asks");
+    }
+    for _ in 0..20 {
+        assert_eq!(get("/v2/cold-429/manifests/1").fetch(larder.address).await.status, 503);
+    }
+    let asked = upstream.seen().iter().filter(|seen| seen.path.contains("cold-429")).count();
+    assert!(asked <= 4, "{asked} requests for 20 asks of a cold tag while it is limited");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_held_tag_survives_a_dead_upstream_until_it_is_too_old() {
     let upstream = FaultyUpstream::start().await;
     let image = Image::new(5, &[10]);
