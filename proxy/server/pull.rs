@@ -7,7 +7,7 @@ use super::{
     route::{Query, Route, Wanted},
 };
 use crate::{
-    cache::Cause,
+    cache::{Cause, Stale},
     diagnosis::{self, Asker, Failure},
     metrics::{self, AnswerLabels, FindingLabels},
     oci::{Digest, Reference, Registry, Repository, Target},
@@ -84,7 +84,10 @@ async fn serve(
         Wanted::Manifest(reference) => {
             let target = target(reference.clone());
             match server.cache.manifest(&target).await {
-                Ok(manifest) => Ok(respond::manifest(caller, &target, manifest)),
+                Ok(manifest) => {
+                    note_stale(server, registry, manifest.stale);
+                    Ok(respond::manifest(caller, &target, manifest))
+                }
                 Err(cause) => Err(Failure::Pull { target, cause }),
             }
         }
@@ -118,12 +121,17 @@ async fn blob(
     let mut blob = server.cache.blob(registry, repository, digest).await?;
     if caller.version < Version::HTTP_11 {
         // Without a length the end of the connection is the end of the body: a broken-off one would look complete.
-        blob.sized().await;
-        if blob.size_bytes().is_none() {
-            return Err(Cause::Defect);
-        }
+        blob.sized().await?;
     }
     Ok(respond::blob(caller, digest, blob, &server.metrics).await)
+}
+
+/// What is served although upstream did not confirm it is a finding too, if one that nobody has to act on at once.
+fn note_stale(server: &Server, registry: &Registry, stale: Option<Stale>) {
+    if let Some(stale) = stale {
+        let labels = FindingLabels { code: diagnosis::stale_code(stale.staleness), upstream: registry.to_string() };
+        server.metrics.findings.get_or_create(&labels).inc();
+    }
 }
 
 /// The one place where a failure becomes words, a log line and a number.

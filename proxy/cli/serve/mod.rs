@@ -23,8 +23,11 @@ use tokio::{
     time,
 };
 
-/// For streams under way when it is told to stop; Kubernetes kills after 30 s by default.
-const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// For streams under way when it is told to stop. Kubernetes kills after 30 s by default, and the store is to be closed
+/// by then.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// For what was delivered and is not yet on the disk.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the admin door after the registry door has closed.
 const ADMIN_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -61,7 +64,7 @@ pub(super) async fn serve(config: Config) -> Result<(), Failure> {
 
     let (stop_server, server_stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let keeping_room = tokio::spawn(cache.keep_room(server_stopped.clone()));
+    let keeping_room = tokio::spawn(Arc::clone(&cache).keep_room(server_stopped.clone()));
     let mut serving = tokio::spawn(async move { server.run(registry_door, server_stopped).await });
     let administering = tokio::spawn(Arc::clone(&admin).serve(admin_door, socket, admin_stopped));
     admin.set_ready(true);
@@ -86,6 +89,7 @@ pub(super) async fn serve(config: Config) -> Result<(), Failure> {
     keeping_room.abort();
     stop_admin.send_replace(true);
     finish(administering).await;
+    cache.settle(SETTLE_TIMEOUT).await;
     close(store).await;
     outcome
 }
