@@ -5,17 +5,21 @@ use crate::rig::{Connection, FaultyUpstream, Image, Kind, Setup, digest_of, get,
 use std::process::Command;
 use tokio::task::JoinSet;
 
-/// A file system of 6 MiB under larder's directory, which only larder sees and which goes when it goes.
-/// A file system of 6 MiB under larder's directory, which only larder sees and which goes when it goes. `None` where
-/// the system does not allow that.
-fn small_disk(setup: &Setup) -> Option<String> {
-    let may = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success());
-    if !may {
+/// How larder is started with a file system of 6 MiB under its directory, which only larder sees and which goes when it
+/// goes. `None` where the system does not allow that.
+fn small_disk(setup: &Setup) -> Option<Vec<String>> {
+    let may = |arguments: &[&str]| {
+        Command::new("unshare").args(arguments).arg("true").output().is_ok_and(|output| output.status.success())
+    };
+    let way = [&["--mount"][..], &["--map-root-user", "--mount"]].into_iter().find(|way| may(way));
+    let Some(way) = way else {
         println!("no mount of one's own here: a full disk is not tested");
         return None;
-    }
+    };
     let directory = setup.directory().display().to_string();
-    Some(format!("mkdir -p {directory} && mount -t tmpfs -o size=6m none {directory} && exec \"$@\""))
+    let script = format!("mkdir -p {directory} && mount -t tmpfs -o size=6m none {directory} && exec \"$@\"");
+    let words = [&["unshare"], way, &["sh", "-c", &script, "sh"]].concat();
+    Some(words.into_iter().map(str::to_owned).collect())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,8 +28,8 @@ async fn a_full_disk_fails_no_pull() {
     let image = Image::new(1, &[500_000]);
     upstream.push("app", "1", &image);
     let setup = Setup::with(&upstream).cache("tag_ttl = \"1h\"");
-    let Some(script) = small_disk(&setup) else { return };
-    let setup = setup.launcher(&["unshare", "--mount", "sh", "-c", &script, "sh"]);
+    let Some(launcher) = small_disk(&setup) else { return };
+    let setup = setup.launcher(&launcher.iter().map(String::as_str).collect::<Vec<_>>());
     let mut larder = setup.start().await;
     let layer = format!("/v2/app/blobs/{}", digest_of(&image.layers[0]));
     assert_gives(&get("/v2/app/manifests/1").fetch(larder.address).await, &image.manifest);

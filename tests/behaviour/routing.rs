@@ -1,9 +1,9 @@
 //! Which upstream a request means, and that what is not configured is never looked up or dialled.
 
 use super::{assert_gives, assert_tells_why};
-use crate::rig::{FaultyUpstream, Image, Larder, Setup, get, head};
+use crate::rig::{FaultyUpstream, Image, Setup, get, head};
 use std::{
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -113,8 +113,12 @@ async fn what_is_not_configured_is_neither_looked_up_nor_dialled() {
     let listener = FaultyUpstream::start().await;
     // The default registry is one that can be asked: a name taken for a path would show up there.
     let setup = Setup::new().server("default_registry = \"reg.test\"").upstream("reg.test", &upstream, "");
+    let trace = Trace::new();
+    let setup = match &trace {
+        Some(trace) => setup.launcher(&trace.launcher()),
+        None => setup,
+    };
     let larder = setup.start().await;
-    let trace = Trace::attach(&larder).await;
     for path in strangers(listener.address().port()) {
         for request in [get(&path), head(&path).containerd()] {
             let started = Instant::now();
@@ -137,58 +141,36 @@ async fn what_is_not_configured_is_neither_looked_up_nor_dialled() {
     }
 }
 
-/// The dials of a process as the kernel sees them, where `strace` is at hand and allowed.
-struct Trace {
-    child: std::process::Child,
-    file: tempfile::NamedTempFile,
-}
+/// The dials of a process as the kernel sees them, where `strace` is at hand.
+struct Trace(tempfile::NamedTempFile);
 
 impl Trace {
-    async fn attach(larder: &Larder) -> Option<Self> {
-        let file = tempfile::NamedTempFile::new().ok()?;
-        let mut child = Command::new("strace")
-            .args(["-f", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-e", "signal=none", "-p"])
-            .arg(larder.pid().to_string())
-            .arg("-o")
-            .arg(file.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .ok()?;
-        // It says so when it has attached, or ends.
-        let stderr = child.stderr.take()?;
-        let attached = tokio::task::spawn_blocking(move || {
-            let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stderr)).map_while(Result::ok);
-            let attached = lines.any(|line| line.contains("attached"));
-            std::thread::spawn(move || lines.for_each(drop));
-            attached
-        })
-        .await
-        .ok()?;
-        if !attached {
-            println!("strace cannot attach: lookups are not checked");
-            let _ = child.wait();
+    fn new() -> Option<Self> {
+        let works = Command::new("strace").args(["-D", "-o", "/dev/null", "true"]).status();
+        if !works.is_ok_and(|status| status.success()) {
+            assert!(std::env::var_os("LARDER_TEST_REQUIRE").is_none(), "lookups are seen by strace, which is not here");
+            println!("no strace: lookups are not checked");
             return None;
         }
-        Some(Self { child, file })
+        Some(Self(tempfile::NamedTempFile::new().unwrap()))
+    }
+
+    /// The tracer is a process beside larder, not its parent: larder keeps its own process.
+    fn launcher(&self) -> [&str; 10] {
+        let file = self.0.path().to_str().unwrap();
+        let calls = "trace=connect,sendto,sendmsg,sendmmsg";
+        ["strace", "-D", "-f", "-qq", "-e", calls, "-e", "signal=none", "-o", file]
     }
 
     /// All calls that open a connection to an address or send a datagram to one, once one to `port` is among them.
     async fn dials(&self, port: u16) -> Vec<String> {
         let mut dials = Vec::new();
         crate::rig::until("the trace to show the dial", async || {
-            let text = std::fs::read_to_string(self.file.path()).unwrap_or_default();
+            let text = std::fs::read_to_string(self.0.path()).unwrap_or_default();
             dials = text.lines().filter(|line| line.contains("sa_family=AF_INET")).map(str::to_owned).collect();
             dials.iter().any(|dial| dial.contains(&format!("htons({port})")))
         })
         .await;
         dials
-    }
-}
-
-impl Drop for Trace {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
