@@ -121,7 +121,7 @@ impl Cache {
         digest: &Digest,
     ) -> Result<BlobAnswer, Cause> {
         let target = content_target(registry, repository, digest);
-        let member = self.member(&target).is_some();
+        let member = self.member(&target).is_some() || self.is_being_kept(&target, digest);
         if let Some(blob) = self.held_blob(digest) {
             if !member {
                 self.prove_blob(&target, digest).await?;
@@ -199,6 +199,11 @@ impl Cache {
         }
         self.count(registry, CacheOutcome::Miss);
         self.prove_blob(&target, digest).await
+    }
+
+    /// Whether upstream has just given it for `target`, and the store is at work on it.
+    fn is_being_kept(&self, target: &Target, digest: &Digest) -> bool {
+        self.running_fills().get(digest).is_some_and(|fill| is_of(fill, target) && fill.is_proven())
     }
 
     /// The size of what upstream gave a moment ago, by another HEAD say: its word is fresh.

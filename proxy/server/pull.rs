@@ -12,7 +12,7 @@ use crate::{
     metrics::{self, AnswerLabels, FindingLabels},
     oci::{Digest, Reference, Registry, Repository, Target},
 };
-use http::{Method, StatusCode, Version, header};
+use http::{HeaderValue, Method, Version, header};
 use hyper::{Request, Response, body::Incoming};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -25,10 +25,10 @@ const HEADERS_TIMEOUT: Duration = Duration::from_millis(9_700);
 pub(super) async fn answer(server: &Server, request: &Request<Incoming>) -> Response<Body> {
     let query = Query::parse(request.uri().query());
     let has_ns = query.ns.is_some();
-    let route = if matches!(*request.method(), Method::GET | Method::HEAD) {
-        Route::parse(request.uri().path(), query, &server.config)
-    } else {
-        Err(Failure::WriteRefused { method: request.method().to_string() })
+    let route = match *request.method() {
+        _ if !respond::is_framed_plainly(request) => Err(Failure::AmbiguousFraming),
+        Method::GET | Method::HEAD => Route::parse(request.uri().path(), query, &server.config),
+        _ => Err(Failure::WriteRefused { method: request.method().to_string() }),
     };
     let label = route.as_ref().map_or(metrics::Route::Other, Route::label);
     let caller = Caller::of(request);
@@ -142,10 +142,13 @@ fn tell(server: &Server, caller: &Caller<'_>, asker: &Asker, failure: &Failure) 
     server.metrics.findings.get_or_create(&FindingLabels { code: finding.code, upstream }).inc();
     let answer = diagnosis::answer(&finding, asker, server.config.server.honest_status);
     let mut response = respond::failure(caller, answer);
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(header::ALLOW, http::HeaderValue::from_static("GET, HEAD"));
-        // What the refused request would have written is not read.
-        response.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+    let headers = response.headers_mut();
+    if matches!(failure, Failure::WriteRefused { .. }) {
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    if matches!(failure, Failure::WriteRefused { .. } | Failure::AmbiguousFraming) {
+        // What follows on the connection is not read: it may be what was to be written, or a hidden request.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
