@@ -22,9 +22,10 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Has a running larder ask upstream for an image at its next pull, however fresh what it holds may be.
+    /// Has upstream asked for an image at its next pull, however fresh what is held may be.
     ///
-    /// Finds the running larder by its cache directory, so it needs the same configuration.
+    /// Finds a running larder by its cache directory, so it needs the same configuration; without one it does it in the
+    /// directory itself. Names of the repository that were missing are forgotten too.
     Refresh {
         /// The image, as it is written in a pod or after "docker pull".
         image: String,

@@ -3,6 +3,8 @@
 mod arguments;
 mod failure;
 mod log;
+#[cfg(test)]
+mod reference;
 mod refresh;
 mod serve;
 

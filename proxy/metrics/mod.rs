@@ -6,7 +6,7 @@
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
+    registry::{Metric, Registry},
 };
 use std::fmt;
 
@@ -142,6 +142,24 @@ pub struct FindingLabels {
     pub upstream: String,
 }
 
+/// Name without prefix and suffix, type, help.
+pub type Exported = (&'static str, &'static str, &'static str);
+
+/// What is exported, in the order in which `encode` registers it.
+pub const EXPORTED: &[Exported] = &[
+    ("answers", "counter", "Answers given by the registry door"),
+    ("sent_bytes", "counter", "Bytes of bodies sent to callers"),
+    ("cache", "counter", "Pulls by how the cache answered"),
+    ("upstream_requests", "counter", "Requests sent to upstreams"),
+    ("received_bytes", "counter", "Bytes of bodies received from upstreams"),
+    ("refused_destinations", "counter", "Realms and redirects refused because they left what an upstream may name"),
+    ("rate_remaining", "gauge", "What an upstream says is left of its rate limit"),
+    ("fills_running", "gauge", "Fills that run now"),
+    ("fills", "counter", "Fills that ended, by how"),
+    ("findings", "counter", "Findings told to callers"),
+    ("connections", "gauge", "Connections open at the registry door"),
+];
+
 impl Metrics {
     /// The text that Prometheus reads (OpenMetrics 1.0).
     ///
@@ -149,27 +167,54 @@ impl Metrics {
     /// Only if the writer fails, which a `String` does not.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("larder");
-        registry.register("answers", "Answers given by the registry door", self.answers.clone());
-        registry.register("sent_bytes", "Bytes of bodies sent to callers", self.sent_bytes.clone());
-        registry.register("cache", "Pulls by how the cache answered", self.cache.clone());
-        registry.register("upstream_requests", "Requests sent to upstreams", self.upstream_requests.clone());
-        registry.register("received_bytes", "Bytes of bodies received from upstreams", self.received_bytes.clone());
-        registry.register(
-            "refused_destinations",
-            "Realms and redirects refused because they left what an upstream may name",
-            self.refused_destinations.clone(),
-        );
-        registry.register(
-            "rate_remaining",
-            "What an upstream says is left of its rate limit",
-            self.rate_remaining.clone(),
-        );
-        registry.register("fills_running", "Fills that run now", self.fills_running.clone());
-        registry.register("fills", "Fills that ended, by how", self.fills.clone());
-        registry.register("findings", "Findings told to callers", self.findings.clone());
-        registry.register("connections", "Connections open at the registry door", self.connections.clone());
+        let mut listed = EXPORTED.iter();
+        register(&mut registry, &mut listed, self.answers.clone());
+        register(&mut registry, &mut listed, self.sent_bytes.clone());
+        register(&mut registry, &mut listed, self.cache.clone());
+        register(&mut registry, &mut listed, self.upstream_requests.clone());
+        register(&mut registry, &mut listed, self.received_bytes.clone());
+        register(&mut registry, &mut listed, self.refused_destinations.clone());
+        register(&mut registry, &mut listed, self.rate_remaining.clone());
+        register(&mut registry, &mut listed, self.fills_running.clone());
+        register(&mut registry, &mut listed, self.fills.clone());
+        register(&mut registry, &mut listed, self.findings.clone());
+        register(&mut registry, &mut listed, self.connections.clone());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
         Ok(text)
+    }
+}
+
+fn register(registry: &mut Registry, listed: &mut std::slice::Iter<'_, Exported>, metric: impl Metric) {
+    let (name, _, help) = listed.next().expect("as many are listed as are registered");
+    registry.register(*name, *help, metric);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_is_exported_under_its_own_name_and_type() {
+        let metrics = Metrics::default();
+        let upstream = || "docker.io".to_owned();
+        drop(metrics.answers.get_or_create(&AnswerLabels { route: Route::Base, status_class: 2 }));
+        drop(metrics.cache.get_or_create(&CacheLabels { upstream: upstream(), outcome: CacheOutcome::Hit }));
+        let request = UpstreamRequestLabels { upstream: upstream(), kind: UpstreamRequest::Head, status_class: 2 };
+        drop(metrics.upstream_requests.get_or_create(&request));
+        drop(metrics.received_bytes.get_or_create(&UpstreamLabels { upstream: upstream() }));
+        drop(metrics.refused_destinations.get_or_create(&UpstreamLabels { upstream: upstream() }));
+        drop(metrics.rate_remaining.get_or_create(&UpstreamLabels { upstream: upstream() }));
+        drop(metrics.fills.get_or_create(&FillLabels { upstream: upstream(), end: FillEnd::Kept }));
+        drop(metrics.findings.get_or_create(&FindingLabels { code: "unknown", upstream: upstream() }));
+        let text = metrics.encode().unwrap();
+        for (name, kind, help) in EXPORTED {
+            assert!(text.contains(&format!("# TYPE larder_{name} {kind}\n")), "{name} {kind}:\n{text}");
+            assert!(text.contains(&format!("# HELP larder_{name} {help}.\n")), "{name}:\n{text}");
+        }
+        // A sample that stands out of order would carry another's labels.
+        for (name, label) in [("answers_total", "route"), ("fills_total", "end"), ("findings_total", "code")] {
+            assert!(text.contains(&format!("larder_{name}{{{label}=")), "{name}:\n{text}");
+        }
     }
 }
