@@ -52,9 +52,10 @@ fn podman_skopeo_and_crane_show_why_a_pull_failed() {
     show_it(&mut bed, &[("podman", &podman), ("skopeo", &skopeo), ("crane", &crane)]);
 }
 
-/// dockerd goes on to Docker Hub after any failure of a mirror, and shows what that says. Only its log has the rest.
+/// dockerd goes on to Docker Hub after any failure of a mirror, and shows what that says. Only its log has the rest;
+/// not so where larder is named in the image.
 #[test]
-fn docker_logs_why_a_tag_is_missing() {
+fn docker_logs_why_a_tag_is_missing_and_shows_it_where_larder_is_named() {
     if !available(Access::Open, Docker::PROGRAMS) {
         return;
     }
@@ -63,7 +64,11 @@ fn docker_logs_why_a_tag_is_missing() {
     let node = Docker::start(&bed.home("docker"), &bed.larder.host());
     node.pull(MISSING).expect_failure();
     let sentence = bed.larder.sentence("/v2/docker.io/library/bread/manifests/croissant");
-    assert_told("dockerd", &node.log(), &sentence, &["docker.io", "croissant"]);
+    let log = node.log();
+    let line = log.lines().find(|line| line.contains("Attempting next endpoint")).unwrap_or(&log);
+    assert_told("dockerd", line, &sentence, &["docker.io", "croissant"]);
+    let text = node.pull_from_larder(MISSING).expect_failure();
+    assert_told("docker", &text, &sentence, &["docker.io", "croissant"]);
 }
 
 fn containerd_shows_it(edition: Edition, way: Way) {
@@ -95,6 +100,7 @@ fn show_it(bed: &mut Bed, clients: &[(&str, &dyn Node)]) {
 /// since a status line is cut and an upstream's state may be told with figures that change.
 #[track_caller]
 pub fn assert_told(client: &str, text: &str, sentence: &str, words: &[&str]) {
+    println!("{client}: {text}"); // for whoever wants to read it: -- --nocapture words
     for word in words {
         assert!(sentence.contains(word), "no word of {word}: {sentence}");
     }
