@@ -1,8 +1,8 @@
 //! Answers from the store, or by a fetch that runs exactly once.
 //!
 //! What is asked for is looked up by (registry, repository) first: bytes are shared by digest, the right to them is not.
-//! Requests that the store cannot answer join the one piece of work under way for the same thing ([`flight`]); blobs are
-//! read while they arrive ([`fill`]). When upstream does not confirm what is held, [`freshness`] decides.
+//! Requests that the store cannot answer join the one piece of work under way for the same thing (`flight`); blobs are
+//! read while they arrive (`fill`). When upstream does not confirm what is held, `freshness` decides.
 //!
 //! Deliberately absent: words for people (`diagnosis`) and anything of HTTP's callers (`server`).
 

@@ -1,6 +1,6 @@
 //! The registry door: HTTP in and out.
 //!
-//! [`pull`] is the life of a pull from top to bottom. Routes are parsed once from the raw path ([`route`]); nothing is
+//! `pull` is the life of a pull from top to bottom. Routes are parsed once from the raw path (`route`); nothing is
 //! decoded after that. There is no route that writes.
 
 mod body;

@@ -4,6 +4,7 @@ use super::{
     Bed, available,
     containerd::{Containerd, Edition, Way},
     crane::Crane,
+    docker::Docker,
     larder::get,
     node::Node,
     podman::{Podman, Skopeo},
@@ -73,13 +74,14 @@ fn every_client_is_told(access: Access) {
 }
 
 fn clients() -> Vec<&'static str> {
-    [Edition::Packaged.programs(), Podman::PROGRAMS, Skopeo::PROGRAMS, Crane::PROGRAMS].concat()
+    [Edition::Packaged.programs(), Docker::PROGRAMS, Podman::PROGRAMS, Skopeo::PROGRAMS, Crane::PROGRAMS].concat()
 }
 
 fn nodes(bed: &Bed) -> Vec<(&'static str, Box<dyn Node>)> {
     let host = bed.larder.host();
     vec![
         ("cri", Box::new(Containerd::start(&bed.home("containerd"), &host, Edition::Packaged, Way::Cri))),
+        ("docker", Box::new(Docker::start(&bed.home("docker"), &host))),
         ("podman", Box::new(Podman::new(&bed.home("podman"), &host, &[REGISTRY]))),
         ("skopeo", Box::new(Skopeo::new(&bed.home("skopeo"), &host, &[REGISTRY]))),
         ("crane", Box::new(Crane::new(&bed.home("crane"), &host))),

@@ -1,4 +1,4 @@
-//! dockerd, which can mirror docker.io and nothing else.
+//! dockerd, which can mirror docker.io and nothing else; for what is elsewhere, larder is named in the image.
 
 use super::{
     node::Node,
@@ -13,6 +13,7 @@ use std::{
 /// A dockerd with data, containerd and socket of its own.
 pub struct Docker {
     directory: PathBuf,
+    host: String,
     daemon: Daemon,
 }
 
@@ -41,12 +42,17 @@ impl Docker {
         dockerd.arg("--host").arg(socket(directory));
         let mut daemon = Daemon::start(&mut dockerd, &directory.join("dockerd.log"));
         daemon.wait_until(|log| log.contains("API listen on"));
-        Self { directory: directory.to_owned(), daemon }
+        Self { directory: directory.to_owned(), host: host.to_owned(), daemon }
     }
 
     /// What the daemon logged. It tells how a mirror failed only here.
     pub fn log(&self) -> String {
         self.daemon.log()
+    }
+
+    /// Pulls an image of any registry, by its whole name under larder's.
+    pub fn pull_from_larder(&self, image: &str) -> Outcome {
+        run(self.docker().arg("pull").arg(format!("{}/{image}", self.host)))
     }
 
     fn docker(&self) -> Command {
@@ -58,7 +64,10 @@ impl Docker {
 
 impl Node for Docker {
     fn pull(&self, image: &str) -> Outcome {
-        run(self.docker().arg("pull").arg(image))
+        if image.starts_with("docker.io/") {
+            return run(self.docker().arg("pull").arg(image));
+        }
+        self.pull_from_larder(image)
     }
 
     fn empty(&self) {

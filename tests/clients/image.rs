@@ -30,7 +30,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Makes the folder. Needs busybox, tar and gzip.
+    /// The programs it is made with.
+    pub const PROGRAMS: &[&str] = &["busybox", "tar", "gzip"];
+
+    /// Makes the folder.
     pub fn make(directory: &Path) -> Self {
         let (here, elsewhere) = match std::env::consts::ARCH {
             "aarch64" => ("arm64", "amd64"),

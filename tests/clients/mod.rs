@@ -77,5 +77,5 @@ fn turn() -> MutexGuard<'static, ()> {
 
 /// Whether the programs of an upstream with this access and of the client are here.
 fn available(access: Access, client: &[&str]) -> bool {
-    program::available(&[Upstream::programs(access), client].concat())
+    program::available(&[Upstream::programs(access), Layout::PROGRAMS, client].concat())
 }

@@ -211,10 +211,17 @@ impl Drop for Daemon {
     }
 }
 
-/// Starts it in a group of its own, and such that it does not outlive the tests even where those are killed.
+/// Starts it in a group of its own and, where util-linux is there to do it, such that it does not outlive the tests even
+/// where those are killed.
 fn spawn(command: &mut Command, output: &File, errors: &File) -> Child {
-    let mut guarded = Command::new("setpriv");
-    guarded.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+    let mut guarded = match find("setpriv") {
+        Some(setpriv) => Command::new(setpriv),
+        None => Command::new("env"),
+    };
+    if find("setpriv").is_some() {
+        guarded.args(["--pdeathsig", "KILL"]);
+    }
+    guarded.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => guarded.env(name, value),

@@ -41,9 +41,9 @@ impl Upstream {
     /// The programs that one with this `access` is made of.
     pub fn programs(access: Access) -> &'static [&'static str] {
         match access {
-            Access::Open => &["docker-registry", "skopeo", "busybox"],
-            Access::Basic => &["docker-registry", "skopeo", "busybox", "htpasswd"],
-            Access::Bearer => &["docker-registry", "skopeo", "busybox", "htpasswd", "openssl", "token-server"],
+            Access::Open => &["docker-registry", "skopeo"],
+            Access::Basic => &["docker-registry", "skopeo", "htpasswd"],
+            Access::Bearer => &["docker-registry", "skopeo", "htpasswd", "openssl", "token-server"],
         }
     }
 
