@@ -213,8 +213,8 @@ mod tests {
             assert!(text.contains(&format!("# HELP larder_{name} {help}.\n")), "{name}:\n{text}");
         }
         // A sample that stands out of order would carry another's labels.
-        for (name, label) in [("answers_total", "route"), ("fills_total", "end"), ("findings_total", "code")] {
-            assert!(text.contains(&format!("larder_{name}{{{label}=")), "{name}:\n{text}");
+        for sample in ["answers_total{route=", "fills_total{upstream=\"docker.io\",end=", "findings_total{code="] {
+            assert!(text.contains(&format!("larder_{sample}")), "{sample}:\n{text}");
         }
     }
 }
