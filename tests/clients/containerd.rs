@@ -42,8 +42,8 @@ impl Edition {
     /// The programs it is made of.
     pub fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Packaged => &["containerd", "ctr", "runc", "cri", "root"],
-            Self::Current => &["containerd2/containerd", "containerd2/ctr", "runc", "cri", "root"],
+            Self::Packaged => &["containerd", "ctr", "runc", "crictl", "root"],
+            Self::Current => &["containerd2/containerd", "containerd2/ctr", "runc", "crictl", "root"],
         }
     }
 
@@ -139,7 +139,12 @@ impl Node for Containerd {
                 ctr.args(["images", "pull", "--hosts-dir"]).arg(self.directory.join("hosts")).arg(image);
                 run(&mut ctr)
             }
-            Way::Cri => run(command("cri").arg(self.socket()).args(["pull", image])),
+            Way::Cri => {
+                let endpoint = format!("unix://{}", self.socket().display());
+                let mut crictl = command("crictl");
+                crictl.args(["--runtime-endpoint", &endpoint, "--image-endpoint", &endpoint]);
+                run(crictl.args(["--timeout", "90s", "pull", image]))
+            }
         }
     }
 

@@ -80,7 +80,7 @@ fn clients() -> Vec<&'static str> {
 fn nodes(bed: &Bed) -> Vec<(&'static str, Box<dyn Node>)> {
     let host = bed.larder.host();
     vec![
-        ("cri", Box::new(Containerd::start(&bed.home("containerd"), &host, Edition::Packaged, Way::Cri))),
+        ("crictl", Box::new(Containerd::start(&bed.home("containerd"), &host, Edition::Packaged, Way::Cri))),
         ("docker", Box::new(Docker::start(&bed.home("docker"), &host))),
         ("podman", Box::new(Podman::new(&bed.home("podman"), &host, &[REGISTRY]))),
         ("skopeo", Box::new(Skopeo::new(&bed.home("skopeo"), &host, &[REGISTRY]))),
