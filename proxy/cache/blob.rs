@@ -58,7 +58,7 @@ impl BlobAnswer {
         match self.0 {
             Source::Held(blob) => {
                 let end = end.unwrap_or(blob.size_bytes());
-                Content::held(Arc::clone(blob.file()), first, end)
+                Content::held(blob, first, end)
             }
             Source::Arriving { fill, .. } => match beside(&fill, first, end).await {
                 Some(pass) => Content::arriving(stream::unfold(Some(pass), |pass| async move {
@@ -102,7 +102,7 @@ impl Cache {
         digest: &Digest,
     ) -> Result<BlobAnswer, Cause> {
         let member = self.store.member(registry, repository, digest)?.is_some();
-        if let Some(blob) = self.store.blob(digest)? {
+        if let Some(blob) = super::content::checked(self.store.blob(digest)?).await? {
             if !member {
                 self.prove_blob(registry, repository, digest).await?;
             }

@@ -2,12 +2,13 @@
 
 use super::{
     Error,
-    blob::Uses,
+    checks::ChecksMemory,
     clean,
     codec::BlobRow,
     index::Index,
     layout::{self, Layout, Place},
     lock::Lock,
+    uses::Uses,
 };
 use crate::oci::Digest;
 use std::{
@@ -28,14 +29,17 @@ pub(super) struct State {
     pub(super) layout: Layout,
     pub(super) index: Index,
     pub(super) uses: Uses,
+    pub(super) checks: ChecksMemory,
     pub(super) next_fill: AtomicU64,
     pub(super) documents: AtomicUsize,
     /// As of the last time all records were read.
     pub(super) lines_damaged: AtomicU64,
+    pub(super) blobs_damaged: AtomicU64,
     pub(super) size_bytes: AtomicU64,
     /// Held by whoever changes something; alone by whoever builds the index or closes. Taken before any other lock.
     gate: RwLock<Phase>,
     digests: [Mutex<()>; STRIPES],
+    hashing: [Mutex<()>; STRIPES],
     places: [Mutex<()>; STRIPES],
     _lock: Lock,
 }
@@ -67,12 +71,15 @@ impl State {
         let state = Self {
             index: Index::lost(layout.index()),
             uses: Uses::default(),
+            checks: ChecksMemory::new(),
             next_fill: AtomicU64::new(0),
             documents: AtomicUsize::new(fs::read_dir(layout.documents()).map_err(unwritable)?.count()),
             lines_damaged: AtomicU64::new(0),
+            blobs_damaged: AtomicU64::new(0),
             size_bytes: AtomicU64::new(0),
             gate: RwLock::new(Phase::Open),
             digests: [const { Mutex::new(()) }; STRIPES],
+            hashing: [const { Mutex::new(()) }; STRIPES],
             places: [const { Mutex::new(()) }; STRIPES],
             _lock: lock,
             layout,
@@ -126,6 +133,11 @@ impl State {
 
     pub(super) fn lock_digest(&self, digest: &Digest) -> MutexGuard<'_, ()> {
         stripe(&self.digests, digest.bytes()[0])
+    }
+
+    /// Taken before any other lock and held for long: by whoever hashes a blob that others wait for.
+    pub(super) fn lock_hashing(&self, digest: &Digest) -> MutexGuard<'_, ()> {
+        stripe(&self.hashing, digest.bytes()[0])
     }
 
     pub(super) fn lock_place(&self, place: &Place) -> MutexGuard<'_, ()> {

@@ -311,9 +311,30 @@ fn an_empty_or_missing_file_is_a_miss() {
     fs::remove_file(blob_path(directory.path(), &Digest::of(b"ccc"))).unwrap();
     assert!(store.blob(&Digest::of(b"ccc")).unwrap().is_none());
     assert_eq!(store.blob(&Digest::of(b"")).unwrap().map(|blob| blob.size_bytes()), Some(0));
-    assert_eq!(store.size_bytes(), 3);
+    assert_eq!(store.size_bytes(), 2);
     store.put(&Digest::of(b"a"), b"a").unwrap();
     assert_eq!(store.read_verified(&Digest::of(b"a")).unwrap(), Some(Bytes::from_static(b"a")));
+}
+
+#[test]
+fn a_shorter_or_longer_file_is_a_miss_with_and_without_checks() {
+    let directory = scratch();
+    let digest = Digest::of(b"ccc");
+    for content in ["cc", "cccc"] {
+        for with_checks in [true, false] {
+            let store = Store::open(directory.path()).unwrap();
+            store.put(&digest, b"ccc").unwrap();
+            if !with_checks {
+                let hex = digest.hex();
+                fs::remove_file(directory.path().join("checks/sha256").join(&hex[..2]).join(hex)).unwrap();
+                store.state.checks.remove(&digest);
+            }
+            fs::write(blob_path(directory.path(), &digest), content).unwrap();
+            assert!(store.blob(&digest).unwrap().is_none(), "{content}, checks: {with_checks}");
+            assert_eq!((store.damage().blobs, store.size_bytes()), (1, 0));
+            assert!(!blob_path(directory.path(), &digest).exists());
+        }
+    }
 }
 
 #[test]
