@@ -14,6 +14,7 @@ mod error;
 mod evict;
 mod index;
 mod journal;
+mod keeper;
 mod layout;
 mod lock;
 mod member;
@@ -37,7 +38,7 @@ pub use writer::Writer;
 
 use crate::oci::{Digest, Registry, Repository};
 use bytes::Bytes;
-use journal::Journal;
+use journal::{Journal, Records};
 use layout::Place;
 use state::State;
 use std::{
@@ -74,7 +75,13 @@ impl Store {
     /// # Errors
     /// [`Error::InUse`], [`Error::Unwritable`], [`Error::FormatVersion`] and [`Error::Io`].
     pub fn open(directory: &Path) -> Result<Self, Error> {
-        Ok(Self { state: Arc::new(State::open(directory)?) })
+        Ok(Self::over(State::open(directory)?))
+    }
+
+    fn over(state: State) -> Self {
+        let state = Arc::new(state);
+        state.keeper.start(&state);
+        Self { state }
     }
 
     /// The directory.
@@ -94,11 +101,17 @@ impl Store {
                 self.state.discard_damaged(blob, "its size is wrong")?;
                 return Ok(None);
             }
-            Some(_) if self.state.uses.note(digest) => self.state.flush_uses(),
-            Some(_) => {}
+            Some(_) => self.note_use(digest),
             None => self.state.disown(digest),
         }
         Ok(found)
+    }
+
+    /// Notes that a blob was used: for content that was given without asking for it here. Cheap.
+    pub fn note_use(&self, digest: &Digest) {
+        if self.state.uses.note(digest) {
+            self.state.keeper.wake();
+        }
     }
 
     /// As [`Store::blob`], with checks, for which it may have to be hashed. Blocks.
@@ -217,8 +230,22 @@ impl Store {
         self.state.close()
     }
 
+    /// What the journal of a repository says: for reading without an index, which is built meanwhile.
+    fn records(&self, registry: &Registry, repository: &Repository) -> Result<Option<Arc<Records>>, Error> {
+        self.state.ask_to_heal();
+        let place = Place::of(registry, repository);
+        self.state.records.read(&self.state.layout.journal(&place)).map_err(Error::io("reading a journal"))
+    }
+
     fn journal<'a>(&'a self, place: Place, registry: &'a Registry, repository: &'a Repository) -> Journal<'a> {
         Journal { layout: &self.state.layout, place, registry, repository }
+    }
+}
+
+/// The directory is free once the last writer is gone too.
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.state.end_keeper();
     }
 }
 

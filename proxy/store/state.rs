@@ -6,6 +6,8 @@ use super::{
     clean,
     codec::BlobRow,
     index::Index,
+    journal::LastRead,
+    keeper::Keeper,
     layout::{self, Layout, Place},
     lock::Lock,
     uses::Uses,
@@ -17,7 +19,7 @@ use std::{
     path::Path,
     sync::{
         Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
@@ -30,6 +32,10 @@ pub(super) struct State {
     pub(super) index: Index,
     pub(super) uses: Uses,
     pub(super) checks: ChecksMemory,
+    pub(super) records: LastRead,
+    pub(super) keeper: Keeper,
+    /// Whether building an index is of no use any more.
+    pub(super) ending: AtomicBool,
     pub(super) next_fill: AtomicU64,
     pub(super) documents: AtomicUsize,
     /// As of the last time all records were read.
@@ -72,6 +78,9 @@ impl State {
             index: Index::lost(layout.index()),
             uses: Uses::default(),
             checks: ChecksMemory::new(),
+            records: LastRead::default(),
+            keeper: Keeper::default(),
+            ending: AtomicBool::new(false),
             next_fill: AtomicU64::new(0),
             documents: AtomicUsize::new(fs::read_dir(layout.documents()).map_err(unwritable)?.count()),
             lines_damaged: AtomicU64::new(0),
@@ -96,11 +105,18 @@ impl State {
         true
     }
 
-    /// Keeps the store open while the guard lives; builds a lost index where it is time to.
+    /// Keeps the store open while the guard lives.
     pub(super) fn enter(&self) -> Result<RwLockReadGuard<'_, Phase>, Error> {
-        self.heal();
+        self.ask_to_heal();
         let phase = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         if *phase == Phase::Closed { Err(Error::Closed) } else { Ok(phase) }
+    }
+
+    /// Has a lost index built again, where it is time to, without waiting for it.
+    pub(super) fn ask_to_heal(&self) {
+        if self.index.wants_rebuild() {
+            self.keeper.wake();
+        }
     }
 
     /// Builds a lost index again, where it is time to. Not to be called with the gate held.
@@ -117,7 +133,14 @@ impl State {
         }
     }
 
+    /// Waits for the thread, which gives up what takes long.
+    pub(super) fn end_keeper(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+        self.keeper.end();
+    }
+
     pub(super) fn close(&self) -> Result<(), Error> {
+        self.end_keeper();
         self.flush_uses();
         let mut phase = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         if *phase == Phase::Closed {

@@ -21,6 +21,10 @@ impl Uses {
         uses.len() >= Self::MAX
     }
 
+    pub(super) fn are_many(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len() >= Self::MAX
+    }
+
     pub(super) fn take(&self) -> HashMap<Digest, SystemTime> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
