@@ -1,7 +1,9 @@
 //! Blobs: held, arriving, or to be fetched.
 
 use super::{
-    Cache, Cause, Content, ORPHANS_MAX, content_target,
+    Cache, Cause, Content, ORPHANS_MAX,
+    content::checked,
+    content_target,
     error::failure_of_body,
     fill::{self, Fill, Part, Progress, Readership, State, WITHHELD_BYTES},
     landed,
@@ -70,7 +72,7 @@ impl BlobAnswer {
         match self.0 {
             Source::Held(blob) => {
                 let end = end.unwrap_or(blob.size_bytes());
-                Content::held(Arc::clone(blob.file()), first, end)
+                Content::held(blob, first, end)
             }
             Source::Arriving { fill, upstream, repository, .. } => match beside(&fill, first, end).await {
                 Some(pass) => Content::arriving(stream::unfold(Some(pass), |pass| async move {
@@ -122,7 +124,7 @@ impl Cache {
     ) -> Result<BlobAnswer, Cause> {
         let target = content_target(registry, repository, digest);
         let member = self.member(&target).is_some() || self.is_being_kept(&target, digest);
-        if let Some(blob) = self.held_blob(digest) {
+        if let Some(blob) = self.intact_blob(digest).await {
             if !member {
                 self.prove_blob(&target, digest).await?;
             }
@@ -199,6 +201,15 @@ impl Cache {
         }
         self.count(registry, CacheOutcome::Miss);
         self.prove_blob(&target, digest).await
+    }
+
+    /// The blob that is held, if it is what its digest says as far as that can be told soon.
+    async fn intact_blob(&self, digest: &Digest) -> Option<Blob> {
+        checked(self.held_blob(digest)).await.unwrap_or_else(|cause| {
+            let cause: &dyn std::error::Error = &cause;
+            tracing::warn!(cause, blob.digest = %digest, "a stored blob could not be read: upstream is asked");
+            None
+        })
     }
 
     /// Whether upstream has just given it for `target`, and the store is at work on it.

@@ -3,6 +3,7 @@
 //! What the page cache holds is copied at once, on the asynchronous thread; only what must come from the disk goes to a
 //! thread that may block. Buffers are reused, so that a read costs neither an allocation nor clearing.
 
+use crate::store;
 use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::{
@@ -14,7 +15,8 @@ use std::{
 };
 
 /// The most that is read at once: large enough that system calls do not count, small enough for a thousand callers.
-pub(super) const SLICE_BYTES_MAX: usize = 64 << 10;
+/// It is also what a blob's checks are over.
+pub(super) const SLICE_BYTES_MAX: usize = store::PIECE_BYTES as usize;
 
 /// Buffers kept for reuse by each thread.
 const SPARE_BUFFERS_MAX: usize = 32;
@@ -42,11 +44,19 @@ pub(super) fn read_slice_at_once(file: &File, position: u64, length: u64) -> io:
     }
 }
 
-/// As [`read_slice`], from the disk.
+/// As [`read_slice`], from the disk. Shorter than `length` only at the end of the file.
 pub(super) async fn read_slice_blocking(file: Arc<File>, position: u64, length: u64) -> io::Result<Bytes> {
     let read = move || {
         let mut buffer = Buffer::new(length);
-        let count = file.read_at(buffer.free(), position)?;
+        let mut count = 0;
+        while count < buffer.length {
+            match file.read_at(&mut buffer.free()[count..], position + count as u64) {
+                Ok(0) => break,
+                Ok(read) => count += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
         buffer.into_bytes(count)
     };
     tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(io::Error::other(error)))

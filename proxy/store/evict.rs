@@ -1,7 +1,8 @@
 //! Making room.
 
-use super::{Error, blob, codec::BlobRow, rebuild, state::State};
+use super::{Error, blob, codec::BlobRow, layout, rebuild, state::State};
 use crate::oci::Digest;
+use std::path::Path;
 
 /// What went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,10 +57,26 @@ impl State {
     /// Removes file and row, and says how large the file was; `None` if there was none. Both under one lock: a row whose
     /// file is gone means that the file was removed by hand and is still counted.
     pub(super) fn remove_blob(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        self.remove_blob_if(digest, |_| true)
+    }
+
+    /// As [`State::remove_blob`], if the file at the path is the one meant.
+    pub(super) fn remove_blob_if(
+        &self,
+        digest: &Digest,
+        is_meant: impl FnOnce(&Path) -> bool,
+    ) -> Result<Option<u64>, Error> {
         let _open = self.enter()?;
         let _one = self.lock_digest(digest);
+        let path = self.layout.blob(digest);
+        if !is_meant(&path) {
+            return Ok(None);
+        }
         let row = self.index.blob(digest);
-        let removed = blob::remove(&self.layout.blob(digest)).map_err(Error::io("removing a blob"))?;
+        let removed = blob::remove(&path).map_err(Error::io("removing a blob"))?;
+        self.checks.remove(digest);
+        // One that stays is overwritten, or of no use: what it says is true of the digest, not of the file.
+        let _ = layout::remove_file(&self.layout.checks(digest));
         self.uses.forget(digest);
         match row {
             Ok(Some(row)) => {

@@ -197,6 +197,14 @@ impl Index {
         tags.ok_or_else(|| self.damaged())
     }
 
+    pub(super) fn has_tags(&self, place: &Place) -> Result<bool, Lost> {
+        self.read(|transaction| {
+            let table = transaction.open_table(TAGS)?;
+            let first = table.range(place.0.as_slice()..)?.next().transpose()?;
+            Ok(first.is_some_and(|(key, _)| key.value().starts_with(&place.0)))
+        })
+    }
+
     /// All blobs, in no order that counts.
     pub(super) fn blobs(&self) -> Result<Vec<(Digest, BlobRow)>, Lost> {
         let blobs = self.read(|transaction| {
@@ -226,6 +234,11 @@ impl Index {
             contain(|| work(database))
         };
         outcome.map_err(|cause| self.lose(&cause))
+    }
+
+    #[cfg(test)]
+    pub(super) fn lose_for_now(&self) {
+        self.set(Condition::Lost { retry_at: Instant::now() });
     }
 
     /// Gives the file up, so that nobody trusts it again: whatever it missed, the records have.

@@ -14,8 +14,9 @@ use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// Below it rewriting saves nothing worth a sync.
@@ -178,6 +179,33 @@ pub(super) fn read_names(path: &Path) -> io::Result<Option<(Registry, Repository
     let mut records = Records::default();
     records.apply(line.strip_suffix(b"\n").unwrap_or(&line));
     Ok(records.names)
+}
+
+/// The journal read last, so that a lost index costs reading each once and not with every question.
+#[derive(Debug, Default)]
+pub(super) struct LastRead(Mutex<Option<(PathBuf, Stamp, Arc<Records>)>>);
+
+/// Inode, length and time of a file: together they change with every append and every compaction.
+type Stamp = (u64, u64, i64, i64);
+
+impl LastRead {
+    pub(super) fn read(&self, path: &Path) -> io::Result<Option<Arc<Records>>> {
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let stamp = (metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+        if let Some((known, at, records)) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner)
+            && (known.as_path(), *at) == (path, stamp)
+        {
+            return Ok(Some(Arc::clone(records)));
+        }
+        let Some(records) = read(path)?.map(Arc::new) else { return Ok(None) };
+        let entry = (path.to_owned(), stamp, Arc::clone(&records));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
+        Ok(Some(records))
+    }
 }
 
 impl Records {

@@ -12,6 +12,18 @@ use std::{
 /// What stands in `version`.
 const VERSION: &str = "larder 1";
 
+const DIRECTORIES: [&str; 9] = [
+    "blobs",
+    "blobs/sha256",
+    "blobs/sha512",
+    "checks",
+    "checks/sha256",
+    "checks/sha512",
+    "fills",
+    "records",
+    "documents",
+];
+
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) directory: PathBuf,
@@ -53,7 +65,7 @@ impl Layout {
         let unwritable = |source| Error::Unwritable { directory: directory.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unwritable)?;
         let layout = Self { directory: directory.to_owned() };
-        for name in ["blobs", "blobs/sha256", "blobs/sha512", "fills", "records", "documents"] {
+        for name in DIRECTORIES {
             make_directory(&directory.join(name)).map_err(unwritable)?;
         }
         Ok(layout)
@@ -90,10 +102,19 @@ impl Layout {
     }
 
     pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.of_digest("/blobs/", digest)
+    }
+
+    /// The checksums of a blob.
+    pub(super) fn checks(&self, digest: &Digest) -> PathBuf {
+        self.of_digest("/checks/", digest)
+    }
+
+    fn of_digest(&self, kind: &str, digest: &Digest) -> PathBuf {
         let (algorithm, hex) = (digest.algorithm().as_str(), digest.hex());
         let mut path = self.directory.as_os_str().to_owned();
-        path.reserve(hex.len() + 20);
-        for part in ["/blobs/", algorithm, "/", &hex[..2], "/", &hex] {
+        path.reserve(hex.len() + 21);
+        for part in [kind, algorithm, "/", &hex[..2], "/", &hex] {
             path.push(part);
         }
         path.into()

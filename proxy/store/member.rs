@@ -41,9 +41,8 @@ impl Store {
         if let Ok(member) = self.state.index.member(&place, digest) {
             return Ok(member);
         }
-        self.state.heal();
-        let records = self.journal(place, registry, repository).read()?;
-        Ok(records.and_then(|mut records| records.members.remove(digest)))
+        let records = self.records(registry, repository)?;
+        Ok(records.and_then(|records| records.members.get(digest).cloned()))
     }
 
     /// Records that a digest was proven to belong to a repository.

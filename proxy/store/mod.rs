@@ -5,6 +5,8 @@
 //! here dials or judges: whether a record is fresh, and who may have the bytes, others decide. Calls block.
 
 mod blob;
+mod check;
+mod checks;
 mod clean;
 mod codec;
 mod document;
@@ -12,6 +14,7 @@ mod error;
 mod evict;
 mod index;
 mod journal;
+mod keeper;
 mod layout;
 mod lock;
 mod member;
@@ -21,9 +24,11 @@ mod state;
 mod tag;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod writer;
 
 pub use blob::Blob;
+pub use checks::PIECE_BYTES;
 pub use document::Document;
 pub use error::Error;
 pub use evict::{Disk, Evicted};
@@ -33,7 +38,7 @@ pub use writer::Writer;
 
 use crate::oci::{Digest, Registry, Repository};
 use bytes::Bytes;
-use journal::Journal;
+use journal::{Journal, Records};
 use layout::Place;
 use state::State;
 use std::{
@@ -53,6 +58,8 @@ pub struct Store {
 /// What was found damaged and done without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Damage {
+    /// Blobs that were not what their digest says, had another size, or could not be read. They were discarded.
+    pub blobs: u64,
     /// Lines of records, as of the last time all of them were read.
     pub lines: u64,
     /// Rows of the index.
@@ -68,7 +75,13 @@ impl Store {
     /// # Errors
     /// [`Error::InUse`], [`Error::Unwritable`], [`Error::FormatVersion`] and [`Error::Io`].
     pub fn open(directory: &Path) -> Result<Self, Error> {
-        Ok(Self { state: Arc::new(State::open(directory)?) })
+        Ok(Self::over(State::open(directory)?))
+    }
+
+    fn over(state: State) -> Self {
+        let state = Arc::new(state);
+        state.keeper.start(&state);
+        Self { state }
     }
 
     /// The directory.
@@ -76,18 +89,37 @@ impl Store {
         &self.state.layout.directory
     }
 
-    /// Opens a blob, and notes that it was used. Cheap: no more than opening a file.
+    /// Opens a blob, and notes that it was used. One of a wrong size is discarded and is none. Cheap: no more than opening
+    /// a file, and a second one where its checks are not in memory. Whether it has any, [`Blob::has_checks`] says.
     ///
     /// # Errors
     /// What the system says, other than that there is no such file.
     pub fn blob(&self, digest: &Digest) -> Result<Option<Blob>, Error> {
-        let found = Blob::open(&self.state.layout.blob(digest), digest).map_err(Error::io("opening a blob"))?;
-        match found {
-            Some(_) if self.state.uses.note(digest) => self.state.flush_uses(),
-            Some(_) => {}
+        let found = Blob::open(&self.state, digest).map_err(Error::io("opening a blob"))?;
+        match &found {
+            Some(blob) if !self.state.has_its_size(blob) => {
+                self.state.discard_damaged(blob, "its size is wrong")?;
+                return Ok(None);
+            }
+            Some(_) => self.note_use(digest),
             None => self.state.disown(digest),
         }
         Ok(found)
+    }
+
+    /// Notes that a blob was used: for content that was given without asking for it here. Cheap.
+    pub fn note_use(&self, digest: &Digest) {
+        if self.state.uses.note(digest) {
+            self.state.keeper.wake();
+        }
+    }
+
+    /// As [`Store::blob`], with checks, for which it may have to be hashed. Blocks.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn checked_blob(&self, digest: &Digest) -> Result<Option<Blob>, Error> {
+        self.blob(digest)?.map_or(Ok(None), |blob| blob.check())
     }
 
     /// Reads a small blob and verifies it. One that is wrong or cannot be read is discarded and is none.
@@ -105,13 +137,13 @@ impl Store {
         }
         match blob.read_all() {
             Ok(bytes) if digest.of_same_algorithm(&bytes) == *digest => return Ok(Some(bytes.into())),
-            Ok(_) => tracing::warn!(blob.digest = %digest, "a blob is not what its digest says; it is discarded"),
+            Ok(_) => self.state.discard_damaged(&blob, "it is not what its digest says")?,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(blob.digest = %digest, error, "a blob cannot be read; it is discarded");
+                tracing::warn!(blob.digest = %digest, error, "a blob cannot be read");
+                self.state.discard_damaged(&blob, "it cannot be read")?;
             }
         }
-        self.discard(digest)?;
         Ok(None)
     }
 
@@ -183,6 +215,7 @@ impl Store {
     /// What was found damaged since the start.
     pub fn damage(&self) -> Damage {
         Damage {
+            blobs: self.state.blobs_damaged.load(Ordering::Relaxed),
             lines: self.state.lines_damaged.load(Ordering::Relaxed),
             rows: self.state.index.rows_damaged.load(Ordering::Relaxed),
             index_losses: self.state.index.losses.load(Ordering::Relaxed),
@@ -197,8 +230,22 @@ impl Store {
         self.state.close()
     }
 
+    /// What the journal of a repository says: for reading without an index, which is built meanwhile.
+    fn records(&self, registry: &Registry, repository: &Repository) -> Result<Option<Arc<Records>>, Error> {
+        self.state.ask_to_heal();
+        let place = Place::of(registry, repository);
+        self.state.records.read(&self.state.layout.journal(&place)).map_err(Error::io("reading a journal"))
+    }
+
     fn journal<'a>(&'a self, place: Place, registry: &'a Registry, repository: &'a Repository) -> Journal<'a> {
         Journal { layout: &self.state.layout, place, registry, repository }
+    }
+}
+
+/// The directory is free once the last writer is gone too.
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.state.end_keeper();
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     state::State,
 };
 use crate::oci::{Algorithm, Digest};
-use std::{fs, io, path::Path, sync::atomic::Ordering, time::SystemTime};
+use std::{fs, io, sync::atomic::Ordering, time::SystemTime};
 
 impl State {
     /// Builds the index from what lies in the directory, and counts its size. The blobs are not hashed: their names say
@@ -22,7 +22,7 @@ impl State {
             for (digest, row) in &blobs {
                 edit.set_blob(digest, row)?;
             }
-            lines_damaged = add_records(&self.layout.records(), edit)?;
+            lines_damaged = self.add_records(edit)?;
             Ok(())
         });
         self.lines_damaged.store(lines_damaged, Ordering::Relaxed);
@@ -31,31 +31,34 @@ impl State {
         }
         Ok(())
     }
-}
 
-fn add_records(directory: &Path, edit: &mut Edit<'_>) -> Result<u64, redb::Error> {
-    let mut lines_damaged = 0;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let Some(place) = entry.file_name().to_str().and_then(Place::from_file_name) else { continue };
-        let records = match journal::read(&entry.path()) {
-            Ok(Some(records)) => records,
-            Ok(None) => continue,
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a journal cannot be read");
-                lines_damaged += 1;
-                continue;
+    fn add_records(&self, edit: &mut Edit<'_>) -> Result<u64, redb::Error> {
+        let mut lines_damaged = 0;
+        for entry in fs::read_dir(self.layout.records())? {
+            if self.ending.load(Ordering::Relaxed) {
+                return Err(io::Error::from(io::ErrorKind::Interrupted).into());
             }
-        };
-        lines_damaged += records.lines_damaged;
-        for (digest, member) in &records.members {
-            edit.set_member(&place, digest, member)?;
+            let entry = entry?;
+            let Some(place) = entry.file_name().to_str().and_then(Place::from_file_name) else { continue };
+            let records = match journal::read(&entry.path()) {
+                Ok(Some(records)) => records,
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a journal cannot be read");
+                    lines_damaged += 1;
+                    continue;
+                }
+            };
+            lines_damaged += records.lines_damaged;
+            for (digest, member) in &records.members {
+                edit.set_member(&place, digest, member)?;
+            }
+            for (tag, row) in &records.tags {
+                edit.set_tag(&place, tag, row)?;
+            }
         }
-        for (tag, row) in &records.tags {
-            edit.set_tag(&place, tag, row)?;
-        }
+        Ok(lines_damaged)
     }
-    Ok(lines_damaged)
 }
 
 /// All blobs that lie in the directory. Removes what a power failure left empty.

@@ -2,12 +2,15 @@
 
 use super::{
     Error,
-    blob::Uses,
+    checks::ChecksMemory,
     clean,
     codec::BlobRow,
     index::Index,
+    journal::LastRead,
+    keeper::Keeper,
     layout::{self, Layout, Place},
     lock::Lock,
+    uses::Uses,
 };
 use crate::oci::Digest;
 use std::{
@@ -16,7 +19,7 @@ use std::{
     path::Path,
     sync::{
         Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
@@ -28,14 +31,21 @@ pub(super) struct State {
     pub(super) layout: Layout,
     pub(super) index: Index,
     pub(super) uses: Uses,
+    pub(super) checks: ChecksMemory,
+    pub(super) records: LastRead,
+    pub(super) keeper: Keeper,
+    /// Whether building an index is of no use any more.
+    pub(super) ending: AtomicBool,
     pub(super) next_fill: AtomicU64,
     pub(super) documents: AtomicUsize,
     /// As of the last time all records were read.
     pub(super) lines_damaged: AtomicU64,
+    pub(super) blobs_damaged: AtomicU64,
     pub(super) size_bytes: AtomicU64,
     /// Held by whoever changes something; alone by whoever builds the index or closes. Taken before any other lock.
     gate: RwLock<Phase>,
     digests: [Mutex<()>; STRIPES],
+    hashing: [Mutex<()>; STRIPES],
     places: [Mutex<()>; STRIPES],
     _lock: Lock,
 }
@@ -67,12 +77,18 @@ impl State {
         let state = Self {
             index: Index::lost(layout.index()),
             uses: Uses::default(),
+            checks: ChecksMemory::new(),
+            records: LastRead::default(),
+            keeper: Keeper::default(),
+            ending: AtomicBool::new(false),
             next_fill: AtomicU64::new(0),
             documents: AtomicUsize::new(fs::read_dir(layout.documents()).map_err(unwritable)?.count()),
             lines_damaged: AtomicU64::new(0),
+            blobs_damaged: AtomicU64::new(0),
             size_bytes: AtomicU64::new(0),
             gate: RwLock::new(Phase::Open),
             digests: [const { Mutex::new(()) }; STRIPES],
+            hashing: [const { Mutex::new(()) }; STRIPES],
             places: [const { Mutex::new(()) }; STRIPES],
             _lock: lock,
             layout,
@@ -89,11 +105,18 @@ impl State {
         true
     }
 
-    /// Keeps the store open while the guard lives; builds a lost index where it is time to.
+    /// Keeps the store open while the guard lives.
     pub(super) fn enter(&self) -> Result<RwLockReadGuard<'_, Phase>, Error> {
-        self.heal();
+        self.ask_to_heal();
         let phase = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         if *phase == Phase::Closed { Err(Error::Closed) } else { Ok(phase) }
+    }
+
+    /// Has a lost index built again, where it is time to, without waiting for it.
+    pub(super) fn ask_to_heal(&self) {
+        if self.index.wants_rebuild() {
+            self.keeper.wake();
+        }
     }
 
     /// Builds a lost index again, where it is time to. Not to be called with the gate held.
@@ -110,7 +133,14 @@ impl State {
         }
     }
 
+    /// Waits for the thread, which gives up what takes long.
+    pub(super) fn end_keeper(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+        self.keeper.end();
+    }
+
     pub(super) fn close(&self) -> Result<(), Error> {
+        self.end_keeper();
         self.flush_uses();
         let mut phase = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         if *phase == Phase::Closed {
@@ -126,6 +156,11 @@ impl State {
 
     pub(super) fn lock_digest(&self, digest: &Digest) -> MutexGuard<'_, ()> {
         stripe(&self.digests, digest.bytes()[0])
+    }
+
+    /// Taken before any other lock and held for long: by whoever hashes a blob that others wait for.
+    pub(super) fn lock_hashing(&self, digest: &Digest) -> MutexGuard<'_, ()> {
+        stripe(&self.hashing, digest.bytes()[0])
     }
 
     pub(super) fn lock_place(&self, place: &Place) -> MutexGuard<'_, ()> {

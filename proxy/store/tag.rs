@@ -49,9 +49,8 @@ impl Store {
         if let Ok(row) = self.state.index.tag(&place, tag) {
             return Ok(row.map(|row| row.record));
         }
-        self.state.heal();
-        let row = self.journal(place, registry, repository).read()?.and_then(|mut records| records.tags.remove(tag));
-        Ok(row.map(|row| row.record))
+        let records = self.records(registry, repository)?;
+        Ok(records.and_then(|records| records.tags.get(tag).map(|row| row.record.clone())))
     }
 
     /// Records what upstream said of a tag; its history goes on.
@@ -89,6 +88,17 @@ impl Store {
         Ok(())
     }
 
+    /// Whether any tag of a repository was ever asked for. Cheaper than [`Store::tags`].
+    ///
+    /// # Errors
+    /// As [`Store::member`].
+    pub fn knows_repository(&self, registry: &Registry, repository: &Repository) -> Result<bool, Error> {
+        match self.state.index.has_tags(&Place::of(registry, repository)) {
+            Ok(has) => Ok(has),
+            Err(_) => Ok(self.records(registry, repository)?.is_some_and(|records| !records.tags.is_empty())),
+        }
+    }
+
     /// All tags of a repository that were ever asked for, in order.
     ///
     /// # Errors
@@ -98,9 +108,8 @@ impl Store {
         let mut rows = match self.state.index.tags(&place) {
             Ok(rows) => rows,
             Err(_) => {
-                self.state.heal();
-                let records = self.journal(place, registry, repository).read()?.unwrap_or_default();
-                records.tags.into_iter().collect()
+                let records = self.records(registry, repository)?.unwrap_or_default();
+                records.tags.iter().map(|(tag, row)| (tag.clone(), row.clone())).collect()
             }
         };
         rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

@@ -232,7 +232,7 @@ fn bits_that_flip_while_the_index_is_open_neither_panic_nor_lie() {
         bytes[*random.choice(&used).unwrap()] ^= 1 << random.u32(..8);
         fs::write(&path, bytes).unwrap();
         let state = State::open_trusting_the_index(directory.path());
-        let store = Store { state: Arc::new(state) };
+        let store = Store::over(state);
         let found = answers(&store);
         assert_eq!(found.0, given.0, "round {round}");
         for (found, given) in found.1.iter().zip(&given.1) {
@@ -248,6 +248,63 @@ fn bits_that_flip_while_the_index_is_open_neither_panic_nor_lie() {
         drop(store);
     }
     assert!(losses > 10, "the flips did no damage: {losses}");
+}
+
+#[test]
+fn a_lost_index_is_built_again_while_callers_are_answered() {
+    let directory = scratch();
+    let store = Store::open(directory.path()).unwrap();
+    fill(&store);
+    let given = answers(&store);
+    // Nothing can be built while this is held: whoever waited for it would wait for ever.
+    let open = store.state.enter().unwrap();
+    store.state.index.lose_for_now();
+    assert_eq!(answers(&store), given);
+    let known = |name| store.knows_repository(&registry(), &repository(name)).unwrap();
+    assert_eq!((known("y/z"), known("y"), known("never/seen")), (true, false, false));
+    drop(open);
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while store.state.index.blob(&Digest::of(b"a")).is_err() {
+        assert!(std::time::Instant::now() < deadline, "the index does not come back");
+        std::thread::yield_now();
+    }
+    assert_eq!(answers(&store), given);
+    assert_eq!((known("y/z"), known("y"), known("never/seen")), (true, false, false));
+}
+
+#[test]
+fn what_is_recorded_without_an_index_is_told_at_once() {
+    let directory = scratch();
+    let store = Store::open(directory.path()).unwrap();
+    fill(&store);
+    store.state.index.lose_for_now();
+    for size in 0..50 {
+        store.prove(&registry(), &repository("y/z"), &Digest::of(b"a"), member(size)).unwrap();
+        let found = store.member(&registry(), &repository("y/z"), &Digest::of(b"a")).unwrap();
+        assert_eq!(found, Some(member(size)));
+    }
+}
+
+#[test]
+fn uses_are_told_to_the_index_while_it_is_busy() {
+    let directory = scratch();
+    let store = Store::open(directory.path()).unwrap();
+    store.put(&Digest::of(b"a"), b"a").unwrap();
+    let before = store.state.index.blob(&Digest::of(b"a")).unwrap().unwrap();
+    let busy = store.state.index.edit(|_| {
+        (0..5000u32).for_each(|i| store.note_use(&Digest::of(&i.to_le_bytes())));
+        Ok(store.blob(&Digest::of(b"a")).unwrap().is_some())
+    });
+    assert!(busy.unwrap(), "a use waits for no one");
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while store.state.uses.are_many() {
+        assert!(std::time::Instant::now() < deadline, "nobody takes the uses");
+        std::thread::yield_now();
+    }
+    store.close().unwrap();
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    assert!(store.state.index.blob(&Digest::of(b"a")).unwrap().unwrap().used_at > before.used_at);
 }
 
 #[test]
@@ -311,9 +368,30 @@ fn an_empty_or_missing_file_is_a_miss() {
     fs::remove_file(blob_path(directory.path(), &Digest::of(b"ccc"))).unwrap();
     assert!(store.blob(&Digest::of(b"ccc")).unwrap().is_none());
     assert_eq!(store.blob(&Digest::of(b"")).unwrap().map(|blob| blob.size_bytes()), Some(0));
-    assert_eq!(store.size_bytes(), 3);
+    assert_eq!(store.size_bytes(), 2);
     store.put(&Digest::of(b"a"), b"a").unwrap();
     assert_eq!(store.read_verified(&Digest::of(b"a")).unwrap(), Some(Bytes::from_static(b"a")));
+}
+
+#[test]
+fn a_shorter_or_longer_file_is_a_miss_with_and_without_checks() {
+    let directory = scratch();
+    let digest = Digest::of(b"ccc");
+    for content in ["cc", "cccc"] {
+        for with_checks in [true, false] {
+            let store = Store::open(directory.path()).unwrap();
+            store.put(&digest, b"ccc").unwrap();
+            if !with_checks {
+                let hex = digest.hex();
+                fs::remove_file(directory.path().join("checks/sha256").join(&hex[..2]).join(hex)).unwrap();
+                store.state.checks.remove(&digest);
+            }
+            fs::write(blob_path(directory.path(), &digest), content).unwrap();
+            assert!(store.blob(&digest).unwrap().is_none(), "{content}, checks: {with_checks}");
+            assert_eq!((store.damage().blobs, store.size_bytes()), (1, 0));
+            assert!(!blob_path(directory.path(), &digest).exists());
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{
     Blob, Error,
+    checks::{Checks, Sums},
     codec::BlobRow,
     layout::{self, make_directory, sync_directory},
     state::State,
@@ -22,6 +23,7 @@ pub struct Writer {
     file: Arc<File>,
     private: Private,
     length_bytes: u64,
+    sums: Sums,
 }
 
 /// Removes the private file, unless it was renamed.
@@ -41,7 +43,8 @@ impl Writer {
         let number = state.next_fill.fetch_add(1, Ordering::Relaxed);
         let path = state.layout.fills().join(number.to_string());
         let file = layout::create_file(&path).map_err(Error::io("creating a private file"))?;
-        Ok(Self { state, digest: *digest, file: Arc::new(file), private: Private(Some(path)), length_bytes: 0 })
+        let (file, private) = (Arc::new(file), Private(Some(path)));
+        Ok(Self { state, digest: *digest, file, private, length_bytes: 0, sums: Sums::default() })
     }
 
     /// Adds bytes at the end.
@@ -50,6 +53,7 @@ impl Writer {
     /// [`Error::Full`] among others. The writer is of no use then: some of the bytes may be there.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         (&*self.file).write_all(bytes).map_err(Error::io("writing a blob"))?;
+        self.sums.update(bytes);
         self.length_bytes += bytes.len() as u64;
         Ok(())
     }
@@ -71,14 +75,17 @@ impl Writer {
     /// Whatever keeps it from being safe on the disk: then there is no blob.
     pub fn commit(mut self) -> Result<Blob, Error> {
         let target = self.state.layout.blob(&self.digest);
-        if let Some(present) = self.present(&target)? {
+        // Before the blob has its name, so that whoever finds it finds them too.
+        let checks = Arc::new(std::mem::take(&mut self.sums).finish());
+        self.state.keep_checks(&self.digest, &checks);
+        if let Some(present) = self.present(&checks)? {
             return Ok(present);
         }
         self.file.sync_all().map_err(Error::io("syncing a blob"))?;
         let state = self.state.clone();
         let _open = state.enter()?;
         let _one = state.lock_digest(&self.digest);
-        if let Some(present) = self.present(&target)? {
+        if let Some(present) = self.present(&checks)? {
             return Ok(present);
         }
         let replaced_bytes = target.symlink_metadata().map_or(0, |metadata| metadata.len());
@@ -88,12 +95,13 @@ impl Writer {
         let row = BlobRow { size_bytes: self.length_bytes, used_at: SystemTime::now() };
         // A lost index is built from the files.
         let _ = state.index.edit(|edit| edit.set_blob(&self.digest, &row));
-        Ok(Blob::new(self.file.clone(), self.length_bytes))
+        Ok(Blob::new(&state, &self.digest, self.file.clone(), self.length_bytes, Some(checks)))
     }
 
-    fn present(&self, target: &Path) -> Result<Option<Blob>, Error> {
-        let present = Blob::open(target, &self.digest).map_err(Error::io("opening a blob"))?;
-        Ok(present.filter(|blob| blob.size_bytes() == self.length_bytes))
+    /// Whether its bytes are still what they were is found when they are read.
+    fn present(&self, checks: &Arc<Checks>) -> Result<Option<Blob>, Error> {
+        let present = Blob::open(&self.state, &self.digest).map_err(Error::io("opening a blob"))?;
+        Ok(present.and_then(|blob| blob.checked_with(Arc::clone(checks))))
     }
 
     fn publish(&mut self, target: &Path) -> io::Result<()> {
