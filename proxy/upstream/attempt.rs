@@ -1,6 +1,6 @@
 //! One attempt at one URL: redirects are followed by hand, and every answer is judged.
 //!
-//! A credential is shown to the upstream's own origins only, and not again once an answer has led elsewhere.
+//! A credential is shown to the origin that was asked only, and not again once an answer has led elsewhere.
 
 use super::{
     ask::Ask,
@@ -32,7 +32,7 @@ const WARNED_MAX: usize = 64;
 pub(super) struct Answer {
     pub(super) response: reqwest::Response,
     pub(super) url: Url,
-    /// Whether a redirect led away from the upstream's own origins.
+    /// Whether a redirect led away from the origin that was asked.
     pub(super) left: bool,
     /// The place of the credential that was shown.
     pub(super) credential: Option<Arc<str>>,
@@ -65,7 +65,7 @@ impl Upstream {
         Err(self.refusal(answer, shown.as_ref(), deadline).await)
     }
 
-    /// Sends `ask` and follows where it leads. `authorization` is shown as long as that is the upstream itself.
+    /// Sends `ask` and follows where it leads. `authorization` is shown as long as that is the endpoint itself.
     pub(super) async fn follow(
         &self,
         endpoint: &Endpoint,
@@ -102,7 +102,7 @@ impl Upstream {
                 self.warn_once(&host(&url), &refused);
                 Failure::new(&self.registry, Kind::Refused, Step::Redirect, host(&url)).with_detail(refused.to_string())
             })?;
-            left |= !Origin::of(&url).is_some_and(|origin| self.origins.contains(&origin));
+            left |= Origin::of(&url).as_ref() != Some(&endpoint.origin);
             elsewhere = None;
         }
     }

@@ -5,9 +5,10 @@ use super::{
     attempt::Answer,
     challenge::{Bearer, Challenges},
     client::Upstream,
-    endpoint::{Endpoint, Scheme, usual_scope},
+    endpoint::{Endpoint, Scheme},
     failure::{Failure, Kind, Step, Trouble},
     realm::Policy,
+    scope,
     token::{Token, TokenKey},
     words::Words,
 };
@@ -105,8 +106,11 @@ impl Upstream {
         }
     }
 
-    /// The credential as it is now.
+    /// The credential as it is now, if this is where it belongs.
     async fn current(&self, round: Round<'_>) -> Result<Current, Trouble> {
+        if !round.endpoint.entitled {
+            return Ok(Current::anonymous());
+        }
         let provided = tokio::time::timeout_at(round.deadline, self.provider.current()).await;
         let detail = match provided {
             Ok(Ok(current)) => return Ok(current),
@@ -141,8 +145,9 @@ impl Upstream {
         if let Some(challenge) = challenges.bearer {
             let realm = self.trusted_realm(endpoint, &challenge)?;
             let scheme = Scheme::Bearer { realm: realm.clone(), service: challenge.service.clone() };
-            endpoint.learn(scheme, ask.repository, Some(&challenge));
-            let wanted = Wanted { realm, service: challenge.service, scopes: scopes_for(ask, challenge.scopes) };
+            let scopes = scope::after_challenge(ask.repository, &challenge.scopes);
+            endpoint.learn(scheme, ask.repository, &scopes);
+            let wanted = Wanted { realm, service: challenge.service, scopes };
             return self.next_token(round, wanted, current, shown).await;
         }
         match shown {
@@ -153,7 +158,7 @@ impl Upstream {
                 self.next_token(round, Wanted { realm, service, scopes }, current, shown).await
             }
             Shown::Nothing if challenges.basic => {
-                endpoint.learn(Scheme::Basic, None, None);
+                endpoint.learn(Scheme::Basic, None, &[]);
                 Ok(basic(&current.credential).map(Shown::Basic))
             }
             Shown::Basic(_) if challenges.basic && self.provider.refused(current.generation).await => {
@@ -199,12 +204,7 @@ impl Upstream {
 
     /// The realm of `challenge`, if it may see the credential. If not, it is not asked at all.
     fn trusted_realm(&self, endpoint: &Endpoint, challenge: &Bearer) -> Result<Url, Trouble> {
-        let policy = Policy {
-            registry: &self.registry,
-            own: &self.origins,
-            trusted: &self.config.trusted_realms,
-            plain: endpoint.is_plain(),
-        };
+        let policy = Policy { own: &endpoint.origin, trusted: &self.config.trusted_realms, plain: endpoint.is_plain() };
         policy.check(&challenge.realm).map_err(|refused| {
             self.warn_once(&endpoint.origin.to_string(), &refused);
             let failure = Failure::new(&self.registry, Kind::Refused, Step::Token, endpoint.origin.to_string());
@@ -227,16 +227,6 @@ impl Upstream {
         trouble.failure.kind = Kind::CredentialRefused;
         self.distrust.refused(current.generation, &trouble);
         Err(trouble)
-    }
-}
-
-/// The scopes a challenge names, verbatim: Artifactory shortens the repository's name, ECR Public wants `aws`. `/v2/`
-/// names none that would mean anything for a repository.
-fn scopes_for(ask: &Ask<'_>, challenged: Vec<String>) -> Vec<String> {
-    match ask.repository {
-        Some(repository) if challenged.is_empty() => vec![usual_scope(repository)],
-        Some(_) => challenged,
-        None => challenged.into_iter().filter(|scope| !scope.starts_with("repository:")).collect(),
     }
 }
 

@@ -65,7 +65,8 @@ impl Upstream {
     pub fn new(registry: Registry, config: config::Upstream, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let transport =
             Transport::new(&config).map_err(|source| Error::Transport { registry: registry.clone(), source })?;
-        let endpoints: Vec<Endpoint> = config.urls.iter().cloned().filter_map(Endpoint::new).collect();
+        let endpoint = |url: &url::Url| Endpoint::new(url.clone(), config.is_entitled(url));
+        let endpoints: Vec<Endpoint> = config.urls.iter().filter_map(endpoint).collect();
         Ok(Self {
             origins: endpoints.iter().map(|endpoint| endpoint.origin.clone()).collect(),
             provider: credentials::provider(&config),

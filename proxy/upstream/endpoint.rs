@@ -1,6 +1,6 @@
 //! One of an upstream's URLs: how it wants to be asked, and whether it answered lately.
 
-use super::challenge::Bearer;
+use super::scope;
 use crate::{config::Origin, oci::Repository};
 use std::{
     collections::HashMap,
@@ -20,6 +20,8 @@ const SCOPES_MAX: usize = 10_000;
 pub(super) struct Endpoint {
     base: Url,
     pub(super) origin: Origin,
+    /// Whether the upstream's credential may be shown here.
+    pub(super) entitled: bool,
     memory: Mutex<Memory>,
 }
 
@@ -27,7 +29,7 @@ pub(super) struct Endpoint {
 struct Memory {
     down_until: Option<Instant>,
     scheme: Option<Scheme>,
-    /// Scopes that are not `repository:<name>:pull`, as challenges gave them.
+    /// Scopes that are not `repository:<name>:pull`, after challenges.
     scopes: HashMap<Repository, Vec<String>>,
     /// Whether any such scope was seen: then the scope of a repository cannot be told before its challenge.
     unusual: bool,
@@ -47,14 +49,9 @@ pub(super) enum Scheme {
     },
 }
 
-/// `repository:<name>:pull`
-pub(super) fn usual_scope(repository: &Repository) -> String {
-    format!("repository:{repository}:pull")
-}
-
 impl Endpoint {
-    pub(super) fn new(base: Url) -> Option<Self> {
-        Some(Self { origin: Origin::of(&base)?, base, memory: Mutex::default() })
+    pub(super) fn new(base: Url, entitled: bool) -> Option<Self> {
+        Some(Self { origin: Origin::of(&base)?, base, entitled, memory: Mutex::default() })
     }
 
     /// The URL of `path`, which begins with `/v2/`, or with the path of the base where upstream itself wrote it.
@@ -86,13 +83,13 @@ impl Endpoint {
         self.memory().scheme.clone()
     }
 
-    /// Remembers how it wants to be asked, and for which scope.
-    pub(super) fn learn(&self, scheme: Scheme, repository: Option<&Repository>, challenge: Option<&Bearer>) {
+    /// Remembers how it wants to be asked, and the scopes of a token for `repository`.
+    pub(super) fn learn(&self, scheme: Scheme, repository: Option<&Repository>, scopes: &[String]) {
         let mut memory = self.memory();
         memory.scheme = Some(scheme);
         // The scope of `/v2/` is a placeholder on GHCR and says nothing about any repository.
-        let (Some(repository), Some(challenge)) = (repository, challenge) else { return };
-        if challenge.scopes.is_empty() || challenge.scopes == [usual_scope(repository)] {
+        let Some(repository) = repository else { return };
+        if scopes.is_empty() || scopes == [scope::usual(repository)] {
             memory.scopes.remove(repository);
             return;
         }
@@ -100,7 +97,7 @@ impl Endpoint {
         if memory.scopes.len() >= SCOPES_MAX {
             memory.scopes.clear();
         }
-        memory.scopes.insert(repository.clone(), challenge.scopes.clone());
+        memory.scopes.insert(repository.clone(), scopes.to_vec());
     }
 
     /// The scope a token for `repository` needs, as far as it can be told before a challenge.
@@ -109,7 +106,7 @@ impl Endpoint {
         match memory.scopes.get(repository) {
             Some(scopes) => Some(scopes.clone()),
             None if memory.unusual => None,
-            None => Some(vec![usual_scope(repository)]),
+            None => Some(vec![scope::usual(repository)]),
         }
     }
 }
@@ -119,12 +116,7 @@ mod tests {
     use super::*;
 
     fn endpoint(url: &str) -> Endpoint {
-        Endpoint::new(Url::parse(url).unwrap()).unwrap()
-    }
-
-    fn challenge(scopes: &[&str]) -> Bearer {
-        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        Bearer { realm: "https://a/t".to_owned(), service: None, scopes }
+        Endpoint::new(Url::parse(url).unwrap(), true).unwrap()
     }
 
     #[test]
@@ -146,11 +138,11 @@ mod tests {
         let endpoint = endpoint("https://a");
         let [one, two]: [Repository; 2] = ["some/x", "other/y"].map(|name| name.parse().unwrap());
         assert_eq!(endpoint.scopes(&one), Some(vec!["repository:some/x:pull".to_owned()]));
-        endpoint.learn(Scheme::Basic, Some(&one), Some(&challenge(&["repository:some/x:pull"])));
-        endpoint.learn(Scheme::Basic, Some(&one), Some(&challenge(&[])));
-        endpoint.learn(Scheme::Basic, None, Some(&challenge(&["repository:user/image:pull"])));
+        endpoint.learn(Scheme::Basic, Some(&one), &["repository:some/x:pull".to_owned()]);
+        endpoint.learn(Scheme::Basic, Some(&one), &[]);
+        endpoint.learn(Scheme::Basic, None, &["repository:user/image:pull".to_owned()]);
         assert_eq!(endpoint.scopes(&two), Some(vec!["repository:other/y:pull".to_owned()]));
-        endpoint.learn(Scheme::Basic, Some(&one), Some(&challenge(&["aws"])));
+        endpoint.learn(Scheme::Basic, Some(&one), &["aws".to_owned()]);
         assert_eq!(endpoint.scopes(&one), Some(vec!["aws".to_owned()]));
         assert_eq!(endpoint.scopes(&two), None);
     }

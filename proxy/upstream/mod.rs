@@ -19,6 +19,7 @@ mod rate;
 mod realm;
 mod redirect;
 mod retry;
+mod scope;
 mod token;
 mod token_service;
 mod words;
