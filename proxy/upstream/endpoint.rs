@@ -100,6 +100,11 @@ impl Endpoint {
         memory.scopes.insert(repository.clone(), scopes.to_vec());
     }
 
+    /// Forgets how it wants to be asked: the next question goes without, and its challenge counts.
+    pub(super) fn forget(&self) {
+        self.memory().scheme = None;
+    }
+
     /// The scope a token for `repository` needs, as far as it can be told before a challenge.
     pub(super) fn scopes(&self, repository: &Repository) -> Option<Vec<String>> {
         let memory = self.memory();

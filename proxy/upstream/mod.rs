@@ -15,6 +15,7 @@ mod document;
 mod endpoint;
 mod failure;
 mod listing;
+mod proof;
 mod rate;
 mod realm;
 mod redirect;
@@ -22,6 +23,7 @@ mod retry;
 mod scope;
 mod token;
 mod token_service;
+mod verdict;
 mod words;
 
 pub use body::{BlobBody, ByteRange};

@@ -81,8 +81,8 @@ async fn a_silent_upstream_is_answered_for_within_the_deadline() {
     let started = Instant::now();
     let failure = fails(&client).await;
     assert_eq!((failure.kind, failure.step), (Kind::Unavailable, Step::Headers));
-    assert_eq!(failure.detail.as_deref(), Some("timed out after 8 s"));
-    assert!(started.elapsed() <= Duration::from_millis(9_000), "{:?}", started.elapsed());
+    assert_eq!(failure.detail.as_deref(), Some("timed out after 15 s"));
+    assert!(started.elapsed() <= Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_silent_token_service_is_answered_for_within_the_deadline() {
     tokio::time::pause();
     let failure = fails(&client).await;
     assert_eq!(failure.kind, Kind::Unavailable);
-    assert!(started.elapsed() <= Duration::from_millis(9_000), "{:?}", started.elapsed());
+    assert!(started.elapsed() <= Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
