@@ -53,6 +53,7 @@ pub(super) struct Ask<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) upstream: Registry,
+    pub(super) endpoint: Arc<Endpoint>,
     pub(super) host: String,
     pub(super) credential: Option<Arc<str>>,
     pub(super) started: Instant,
@@ -123,9 +124,10 @@ impl Upstream {
         };
         let attempts = progress.attempts;
         match result {
-            Ok(answer) => {
+            Ok((answer, endpoint)) => {
                 let asked = Asked {
                     upstream: self.registry.clone(),
+                    endpoint,
                     host: answer.host(),
                     credential: answer.credential.clone(),
                     started,
@@ -146,13 +148,18 @@ impl Upstream {
         }
     }
 
-    async fn ask_in_turn(&self, ask: &Ask<'_>, deadline: Instant, progress: &mut Progress) -> Result<Answer, Failure> {
+    async fn ask_in_turn(
+        &self,
+        ask: &Ask<'_>,
+        deadline: Instant,
+        progress: &mut Progress,
+    ) -> Result<(Answer, Arc<Endpoint>), Failure> {
         if self.config.offline {
             return Err(Failure::new(&self.registry, Kind::Refused, Step::Connect, self.host()).with_detail("offline"));
         }
         self.retries.deposit();
         let (live, down): (Vec<_>, Vec<_>) = self.endpoints.iter().partition(|endpoint| !endpoint.is_down());
-        let mut turn: VecDeque<&Endpoint> = live.into_iter().chain(down).collect();
+        let mut turn: VecDeque<&Arc<Endpoint>> = live.into_iter().chain(down).collect();
         let attempts_max = retry::ATTEMPTS_MAX.max(turn.len());
         while let Some(endpoint) = turn.pop_front() {
             if progress.attempts as usize >= self.endpoints.len() {
@@ -170,7 +177,7 @@ impl Upstream {
             let trouble = match self.attempt(endpoint, ask, deadline.min(Instant::now() + limit)).await {
                 Ok(answer) => {
                     endpoint.set_down(false);
-                    return Ok(answer);
+                    return Ok((answer, Arc::clone(endpoint)));
                 }
                 Err(trouble) => trouble,
             };

@@ -51,7 +51,7 @@ pub struct Upstream {
     pub(super) config: config::Upstream,
     pub(super) transport: Transport,
     pub(super) provider: Arc<dyn CredentialProvider>,
-    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
     pub(super) origins: Vec<Origin>,
     pub(super) tokens: Tokens,
     /// What is known of the credential as a whole, so that its refusal can be told from one of a single repository.
@@ -74,7 +74,7 @@ impl Upstream {
         let transport =
             Transport::new(&config).map_err(|source| Error::Transport { registry: registry.clone(), source })?;
         let endpoint = |url: &url::Url| Endpoint::new(url.clone(), config.is_entitled(url));
-        let endpoints: Vec<Endpoint> = config.urls.iter().filter_map(endpoint).collect();
+        let endpoints: Vec<Arc<Endpoint>> = config.urls.iter().filter_map(endpoint).map(Arc::new).collect();
         Ok(Self {
             origins: endpoints.iter().map(|endpoint| endpoint.origin.clone()).collect(),
             provider: credentials::provider(&config),
@@ -147,12 +147,23 @@ impl Upstream {
             let (answer, asked) = self.ask(&ask, deadline).await?;
             let headers = answer.response.headers().clone();
             match self.read(answer, &asked, document::MANIFEST_SIZE_BYTES_MAX, deadline).await {
-                Ok(bytes) => {
-                    return ManifestBody::read(bytes, &headers, reference)
-                        .map_err(|(kind, detail)| asked.failure(kind, Step::Body).with_detail(detail));
-                }
+                Ok(bytes) => match ManifestBody::read(bytes, &headers, reference) {
+                    Ok(body) => return Ok(body),
+                    Err((kind, detail)) => {
+                        asked.endpoint.distrust();
+                        // Each round leaves one URL less to be asked.
+                        if self.endpoints.iter().all(|endpoint| endpoint.is_down()) {
+                            return Err(asked.failure(kind, Step::Body).with_detail(detail));
+                        }
+                    }
+                },
                 // Broken off on the way; a document is too small to be resumed.
-                Err(failure) if failure.kind == Kind::Unavailable && self.may_retry(deadline).await => {}
+                Err(failure) if failure.kind == Kind::Unavailable => {
+                    asked.endpoint.distrust();
+                    if !self.may_retry(deadline).await {
+                        return Err(failure);
+                    }
+                }
                 Err(failure) => return Err(failure),
             }
         }

@@ -12,6 +12,8 @@ use url::Url;
 
 /// A URL that did not answer is asked last for so long.
 const DOWN_FOR: Duration = Duration::from_secs(30);
+/// So long as well one whose bodies broke off or were wrong, though its headers were right.
+const WRONG_FOR: Duration = Duration::from_secs(60);
 /// Repositories whose unusual scope is remembered.
 const SCOPES_MAX: usize = 10_000;
 
@@ -28,6 +30,7 @@ pub(super) struct Endpoint {
 #[derive(Debug, Default)]
 struct Memory {
     down_until: Option<Instant>,
+    wrong_until: Option<Instant>,
     scheme: Option<Scheme>,
     /// Scopes that are not `repository:<name>:pull`, after challenges.
     scopes: HashMap<Repository, Vec<String>>,
@@ -72,11 +75,17 @@ impl Endpoint {
     }
 
     pub(super) fn is_down(&self) -> bool {
-        self.memory().down_until.is_some_and(|until| Instant::now() < until)
+        let memory = self.memory();
+        [memory.down_until, memory.wrong_until].into_iter().flatten().any(|until| Instant::now() < until)
     }
 
     pub(super) fn set_down(&self, down: bool) {
         self.memory().down_until = down.then(|| Instant::now() + DOWN_FOR);
+    }
+
+    /// What came from it was cut or wrong: for a while it is asked last, whatever its headers say.
+    pub(super) fn distrust(&self) {
+        self.memory().wrong_until = Some(Instant::now() + WRONG_FOR);
     }
 
     pub(super) fn scheme(&self) -> Option<Scheme> {
@@ -158,6 +167,16 @@ mod tests {
         endpoint.set_down(true);
         assert!(endpoint.is_down());
         tokio::time::advance(Duration::from_secs(31)).await;
+        assert!(!endpoint.is_down());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn right_headers_do_not_make_up_for_a_wrong_body() {
+        let endpoint = endpoint("https://a");
+        endpoint.distrust();
+        endpoint.set_down(false);
+        assert!(endpoint.is_down());
+        tokio::time::advance(Duration::from_secs(61)).await;
         assert!(!endpoint.is_down());
     }
 }

@@ -26,7 +26,7 @@ mod token_service;
 mod verdict;
 mod words;
 
-pub use body::{BlobBody, ByteRange};
+pub use body::{BlobBody, BlobSource, ByteRange};
 pub use client::Upstream;
 pub use document::{BlobHead, ManifestBody, ManifestHead};
 pub use failure::{Failure, Kind, Step};
