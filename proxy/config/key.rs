@@ -164,7 +164,9 @@ pub(super) static KEYS: &[Key] = &[
         Table::Upstream,
         "urls",
         "[\"https://a.example.com\", \"https://b.example.com\"]",
-        "Instead of url: several places of the same content, in the order they are tried.",
+        "Instead of url: several places of the same content, in the order they are tried. The credential belongs to the \
+         first: another one is asked without it, unless it has the same scheme, host and port or trusted_realms lists \
+         it.",
     ),
     optional(
         Table::Upstream,
@@ -182,7 +184,8 @@ pub(super) static KEYS: &[Key] = &[
         Table::Upstream,
         "trusted_realms",
         "[\"https://auth.example.com\"]",
-        "Token services on other hosts that may see its credentials: scheme, host and port, without a path.",
+        "Token services on other hosts, and others of urls, that may see its credentials: scheme, host and port, \
+         without a path.",
     ),
     list(
         Table::Upstream,

@@ -80,7 +80,8 @@ impl Config {
     /// What works but should not stay as it is: one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let exposed = |upstream: &Upstream| {
-            let url = upstream.urls.iter().find(|url| url.scheme() == "http" && !is_loopback(url))?;
+            let open = |url: &&url::Url| url.scheme() == "http" && !is_loopback(url) && upstream.is_entitled(url);
+            let url = upstream.urls.iter().find(open)?;
             upstream.credentials.first().map(|credential| (url.clone(), credential.place.clone()))
         };
         self.upstreams

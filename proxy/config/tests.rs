@@ -298,3 +298,13 @@ fn a_password_on_an_open_line_is_warned_of() {
           the network unencrypted. Use https."]
     );
 }
+
+#[test]
+fn a_credential_belongs_to_the_first_url() {
+    let text = "[upstream.\"a.example\"]\n\
+        urls = [\"https://a.example\", \"https://a.example:443/prefix\", \"https://b.example\", \"http://a.example\", \
+        \"https://c.example\"]\ntrusted_realms = [\"https://c.example\"]";
+    let upstream = &load(text).upstreams[&registry("a.example")];
+    let entitled: Vec<bool> = upstream.urls.iter().map(|url| upstream.is_entitled(url)).collect();
+    assert_eq!(entitled, [true, true, false, false, true]);
+}

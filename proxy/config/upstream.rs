@@ -31,6 +31,18 @@ pub struct Upstream {
     pub credentials: Vec<Credential>,
 }
 
+impl Upstream {
+    /// Whether the credential may be shown at `url`: it belongs to the origin of the first of `urls`, and to others that
+    /// `trusted_realms` lists; never to http where the first is https.
+    pub fn is_entitled(&self, url: &Url) -> bool {
+        let (Some(first), Some(origin)) = (self.urls.first(), Origin::of(url)) else { return false };
+        if first.scheme() == "https" && url.scheme() != "https" {
+            return false;
+        }
+        Origin::of(first).as_ref() == Some(&origin) || self.trusted_realms.contains(&origin)
+    }
+}
+
 /// A user name and where its password is.
 #[derive(Debug, Clone)]
 pub struct Credential {

@@ -45,11 +45,11 @@ pub(super) fn upstream(
                        a proxy that wants a password is given by HTTPS_PROXY";
         proxy_url(given.text(allowed)?).map(Some).ok_or_else(|| given.must_be(allowed))
     })?;
-    let all_https = upstream.urls.iter().all(|url| url.scheme() == "https");
+    let https_only = upstream.urls.first().is_none_or(|url| url.scheme() == "https");
     section.over("trusted_realms", &mut upstream.trusted_realms, |given| {
         let allowed = "a list of origins such as [\"https://auth.example.com\"]: https (http only where the upstream \
                        is http itself), no path";
-        given.list(allowed, |text| realm(text, all_https))
+        given.list(allowed, |text| realm(text, https_only))
     })?;
     section.over("repositories_allowed", &mut upstream.repositories_allowed, Given::patterns)?;
     section.over("repositories_denied", &mut upstream.repositories_denied, Given::patterns)?;

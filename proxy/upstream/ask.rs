@@ -13,16 +13,34 @@ use http::{Method, header};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// One attempt, tokens and redirects included.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+/// One attempt at a document, tokens and redirects included.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(15);
+/// One attempt at a blob: a registry that is a cache itself, or cold storage, may take its time.
+const BLOB_TIMEOUT: Duration = Duration::from_secs(30);
 /// One attempt while another URL is left to be asked.
 const ATTEMPT_TIMEOUT_SHORT: Duration = Duration::from_secs(4);
 /// An attempt needs at least so long to be worth it.
 const ATTEMPT_TIME_MIN: Duration = Duration::from_millis(200);
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AskKind {
+    Manifest,
+    Blob,
+    Other,
+}
+
+/// How far asking has come.
+#[derive(Default)]
+struct Progress {
+    attempts: u32,
+    last: Option<Failure>,
+}
+
 /// A question.
 #[derive(Debug, Clone)]
 pub(super) struct Ask<'a> {
+    pub(super) kind: AskKind,
     pub(super) method: Method,
     /// Path and query, from `/v2/` on.
     pub(super) path: String,
@@ -35,6 +53,7 @@ pub(super) struct Ask<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) upstream: Registry,
+    pub(super) endpoint: Arc<Endpoint>,
     pub(super) host: String,
     pub(super) credential: Option<Arc<str>>,
     pub(super) started: Instant,
@@ -54,12 +73,26 @@ impl Asked {
 impl<'a> Ask<'a> {
     pub(super) fn manifest(method: Method, repository: &'a Repository, reference: &Reference) -> Self {
         let path = format!("/v2/{repository}/manifests/{reference}");
-        Self { method, path, repository: Some(repository), accept: MediaType::ACCEPT, range: None }
+        Self {
+            kind: AskKind::Manifest,
+            method,
+            path,
+            repository: Some(repository),
+            accept: MediaType::ACCEPT,
+            range: None,
+        }
     }
 
     pub(super) fn blob(method: Method, repository: &'a Repository, digest: &Digest, range: Option<ByteRange>) -> Self {
         let path = format!("/v2/{repository}/blobs/{digest}");
-        Self { method, path, repository: Some(repository), accept: "*/*", range }
+        Self { kind: AskKind::Blob, method, path, repository: Some(repository), accept: "*/*", range }
+    }
+
+    fn attempt_timeout(&self) -> Duration {
+        match self.kind {
+            AskKind::Blob if self.method == Method::GET => BLOB_TIMEOUT,
+            AskKind::Blob | AskKind::Manifest | AskKind::Other => DOCUMENT_TIMEOUT,
+        }
     }
 
     pub(super) fn headers(&self) -> http::HeaderMap {
@@ -79,12 +112,22 @@ impl Upstream {
     /// Asks until there is an answer of success, or a failure that more asking will not change.
     pub(super) async fn ask(&self, ask: &Ask<'_>, deadline: Instant) -> Result<(Answer, Asked), Failure> {
         let started = Instant::now();
-        let mut attempts = 0;
-        let result = self.ask_in_turn(ask, deadline, &mut attempts).await;
+        let mut progress = Progress::default();
+        let asking = self.ask_in_turn(ask, deadline, &mut progress);
+        let result = match tokio::time::timeout_at(deadline, asking).await {
+            Ok(result) => result,
+            // Each wait within has its own deadline; this one is for what they forgot.
+            Err(_) => Err(progress.last.take().unwrap_or_else(|| {
+                let detail = format!("timed out after {} s", started.elapsed().as_secs_f64().round());
+                Failure::new(&self.registry, Kind::Unavailable, Step::Headers, self.host()).with_detail(detail)
+            })),
+        };
+        let attempts = progress.attempts;
         match result {
-            Ok(answer) => {
+            Ok((answer, endpoint)) => {
                 let asked = Asked {
                     upstream: self.registry.clone(),
+                    endpoint,
                     host: answer.host(),
                     credential: answer.credential.clone(),
                     started,
@@ -105,48 +148,53 @@ impl Upstream {
         }
     }
 
-    async fn ask_in_turn(&self, ask: &Ask<'_>, deadline: Instant, attempts: &mut u32) -> Result<Answer, Failure> {
+    async fn ask_in_turn(
+        &self,
+        ask: &Ask<'_>,
+        deadline: Instant,
+        progress: &mut Progress,
+    ) -> Result<(Answer, Arc<Endpoint>), Failure> {
         if self.config.offline {
             return Err(Failure::new(&self.registry, Kind::Refused, Step::Connect, self.host()).with_detail("offline"));
         }
         self.retries.deposit();
         let (live, down): (Vec<_>, Vec<_>) = self.endpoints.iter().partition(|endpoint| !endpoint.is_down());
-        let mut turn: VecDeque<&Endpoint> = live.into_iter().chain(down).collect();
+        let mut turn: VecDeque<&Arc<Endpoint>> = live.into_iter().chain(down).collect();
         let attempts_max = retry::ATTEMPTS_MAX.max(turn.len());
-        let mut last = None;
         while let Some(endpoint) = turn.pop_front() {
-            if *attempts as usize >= self.endpoints.len() {
+            if progress.attempts as usize >= self.endpoints.len() {
                 // Every URL was asked once: from here on it is asking again.
                 if !self.retries.withdraw() {
                     break;
                 }
                 tokio::time::sleep(retry::delay()).await;
             }
-            if last.is_some() && Instant::now() + ATTEMPT_TIME_MIN > deadline {
+            if progress.last.is_some() && Instant::now() + ATTEMPT_TIME_MIN > deadline {
                 break;
             }
-            *attempts += 1;
-            let limit = if turn.is_empty() { ATTEMPT_TIMEOUT } else { ATTEMPT_TIMEOUT_SHORT };
+            progress.attempts += 1;
+            let limit = if turn.is_empty() { ask.attempt_timeout() } else { ATTEMPT_TIMEOUT_SHORT };
             let trouble = match self.attempt(endpoint, ask, deadline.min(Instant::now() + limit)).await {
                 Ok(answer) => {
                     endpoint.set_down(false);
-                    return Ok(answer);
+                    return Ok((answer, Arc::clone(endpoint)));
                 }
                 Err(trouble) => trouble,
             };
             self.judge(endpoint, &trouble);
             match trouble.again {
                 Again::No => return Err(trouble.failure),
-                Again::Here if *attempts as usize + turn.len() < attempts_max => turn.push_back(endpoint),
+                Again::Here if progress.attempts as usize + turn.len() < attempts_max => turn.push_back(endpoint),
                 Again::Here | Again::Elsewhere => {}
             }
             // That time ran out says less than what went wrong at the same place before.
-            let known = last.as_ref().is_some_and(|last: &Failure| last.host == trouble.failure.host);
+            let known = progress.last.as_ref().is_some_and(|last| last.host == trouble.failure.host);
             if !(known && trouble.failure.step == Step::Headers && trouble.again == Again::Elsewhere) {
-                last = Some(trouble.failure);
+                progress.last = Some(trouble.failure);
             }
         }
-        Err(last.unwrap_or_else(|| Failure::new(&self.registry, Kind::Unavailable, Step::Connect, self.host())))
+        let nothing = || Failure::new(&self.registry, Kind::Unavailable, Step::Connect, self.host());
+        Err(progress.last.take().unwrap_or_else(nothing))
     }
 
     /// Remembers whether `endpoint` itself is the one that does not answer.

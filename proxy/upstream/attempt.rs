@@ -1,6 +1,6 @@
 //! One attempt at one URL: redirects are followed by hand, and every answer is judged.
 //!
-//! A credential is shown to the upstream's own origins only, and not again once an answer has led elsewhere.
+//! A credential is shown to the origin that was asked only, and not again once an answer has led elsewhere.
 
 use super::{
     ask::Ask,
@@ -8,10 +8,9 @@ use super::{
     client::Upstream,
     endpoint::Endpoint,
     failure::{Again, Failure, Kind, Step, Trouble},
-    rate::{self, RateBudget},
+    rate::RateBudget,
     redirect,
     token::TokenKey,
-    words::Words,
 };
 use crate::{
     config::Origin,
@@ -32,7 +31,7 @@ const WARNED_MAX: usize = 64;
 pub(super) struct Answer {
     pub(super) response: reqwest::Response,
     pub(super) url: Url,
-    /// Whether a redirect led away from the upstream's own origins.
+    /// Whether a redirect led away from the origin that was asked.
     pub(super) left: bool,
     /// The place of the credential that was shown.
     pub(super) credential: Option<Arc<str>>,
@@ -58,14 +57,24 @@ impl Upstream {
         ask: &Ask<'_>,
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
-        let (answer, shown) = self.authorized(endpoint, ask, deadline).await?;
-        if answer.response.status().is_success() {
-            return Ok(answer);
+        let mut renewed = false;
+        loop {
+            let (answer, presented) = self.authorized(endpoint, ask, deadline).await?;
+            if answer.response.status().is_success() {
+                return Ok(answer);
+            }
+            let trouble = self.refusal(endpoint, ask, answer, &presented, deadline).await;
+            if renewed
+                || trouble.failure.kind != Kind::CredentialRefused
+                || !self.is_renewed(presented.current.generation).await
+            {
+                return Err(trouble);
+            }
+            renewed = true;
         }
-        Err(self.refusal(answer, shown.as_ref(), deadline).await)
     }
 
-    /// Sends `ask` and follows where it leads. `authorization` is shown as long as that is the upstream itself.
+    /// Sends `ask` and follows where it leads. `authorization` is shown as long as that is the endpoint itself.
     pub(super) async fn follow(
         &self,
         endpoint: &Endpoint,
@@ -89,7 +98,7 @@ impl Upstream {
             let status = response.status();
             if left && status == StatusCode::UNAUTHORIZED && elsewhere.is_none() {
                 let challenge = Challenges::read(response.headers()).bearer;
-                if let Some(token) = self.elsewhere(&url, challenge, deadline).await? {
+                if let Some(token) = self.elsewhere(endpoint, &url, challenge, deadline).await? {
                     elsewhere = Some(token);
                     continue;
                 }
@@ -102,7 +111,7 @@ impl Upstream {
                 self.warn_once(&host(&url), &refused);
                 Failure::new(&self.registry, Kind::Refused, Step::Redirect, host(&url)).with_detail(refused.to_string())
             })?;
-            left |= !Origin::of(&url).is_some_and(|origin| self.origins.contains(&origin));
+            left |= Origin::of(&url).as_ref() != Some(&endpoint.origin);
             elsewhere = None;
         }
     }
@@ -110,6 +119,7 @@ impl Upstream {
     /// An anonymous token for the host a redirect led to, from that host itself and from nowhere else.
     async fn elsewhere(
         &self,
+        endpoint: &Endpoint,
         url: &Url,
         challenge: Option<Bearer>,
         deadline: Instant,
@@ -121,7 +131,7 @@ impl Upstream {
         };
         let Bearer { service, scopes, .. } = challenge;
         let key = TokenKey { generation: 0, realm, service, scopes };
-        self.token(&key, &Current::anonymous(), deadline).await.map(|token| Some(token.header.clone()))
+        self.token(endpoint, &key, &Current::anonymous(), deadline).await.map(|token| Some(token.header.clone()))
     }
 
     /// Sends one request.
@@ -177,79 +187,5 @@ impl Upstream {
         if warned.len() < WARNED_MAX && warned.insert(format!("{host} {text}")) {
             tracing::warn!(upstream.registry = %self.registry, upstream.host = %host, "destination refused: {text}");
         }
-    }
-
-    /// What an answer without success means.
-    pub(super) async fn refusal(&self, answer: Answer, shown: Option<&HeaderValue>, deadline: Instant) -> Trouble {
-        let status = answer.response.status();
-        let mut failure = Failure::new(&self.registry, Kind::Malformed, Step::Headers, answer.host());
-        failure.status = Some(status.as_u16());
-        failure.credential = answer.credential.as_deref().map(str::to_owned);
-        failure.retry_after = rate::retry_after(answer.response.headers());
-        if answer.left {
-            failure.step = Step::Redirect;
-        }
-        // Storage refuses with these what the registry allowed: a signature that is over, a clock that is off.
-        let storage = answer.left && !answer.url.path().starts_with("/v2/");
-        let shown = shown.and_then(|shown| shown.to_str().ok()).and_then(|shown| shown.split_once(' '));
-        let shown: Vec<&str> = shown.map(|(_, value)| value).into_iter().collect();
-        Words::read(answer.response, deadline, &shown).await.add_to(&mut failure);
-        let again;
-        (failure.kind, again) = classify(status.as_u16(), failure.code.as_deref(), storage);
-        Trouble { failure, again }
-    }
-}
-
-/// What a status means for a pull, and whether asking again may help.
-fn classify(status: u16, code: Option<&str>, storage: bool) -> (Kind, Again) {
-    let limited = code.is_some_and(|code| code.eq_ignore_ascii_case("TOOMANYREQUESTS"));
-    match status {
-        429 => (Kind::RateLimited, Again::No),
-        403 | 503 if limited => (Kind::RateLimited, Again::No),
-        404 | 410 => (Kind::NotFound, Again::No),
-        400 if code.is_some_and(is_about_a_name) => (Kind::NotFound, Again::No),
-        400 | 401 | 403 if storage => (Kind::Unavailable, Again::Here),
-        401 | 403 | 451 => (Kind::RepositoryRefused, Again::No),
-        501 => (Kind::Unavailable, Again::No),
-        407 | 408 | 421 | 425 | 500..=599 => (Kind::Unavailable, Again::Here),
-        _ => (Kind::Malformed, Again::No),
-    }
-}
-
-/// Some registries answer 400 for names that they could not have.
-fn is_about_a_name(code: &str) -> bool {
-    ["NAME_INVALID", "NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", "TAG_INVALID", "DIGEST_INVALID"]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(code))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_means_what_the_table_says() {
-        for (status, code, storage, expected) in [
-            (404, None, false, Kind::NotFound),
-            (404, Some("NAME_UNKNOWN"), false, Kind::NotFound),
-            (410, None, false, Kind::NotFound),
-            (400, Some("NAME_INVALID"), false, Kind::NotFound),
-            (400, None, false, Kind::Malformed),
-            (401, None, false, Kind::RepositoryRefused),
-            (403, Some("DENIED"), false, Kind::RepositoryRefused),
-            (403, Some("toomanyrequests"), false, Kind::RateLimited),
-            (403, None, true, Kind::Unavailable),
-            (429, None, false, Kind::RateLimited),
-            (503, Some("TOOMANYREQUESTS"), false, Kind::RateLimited),
-            (500, None, false, Kind::Unavailable),
-            (501, None, false, Kind::Unavailable),
-            (503, None, false, Kind::Unavailable),
-            (304, None, false, Kind::Malformed),
-            (416, None, false, Kind::Malformed),
-        ] {
-            assert_eq!(classify(status, code, storage).0, expected, "{status} {code:?} {storage}");
-        }
-        assert_eq!(classify(429, None, false).1, Again::No);
-        assert_eq!(classify(404, None, false).1, Again::No);
     }
 }

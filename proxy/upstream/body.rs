@@ -2,6 +2,7 @@
 
 use super::{
     ask::Asked,
+    endpoint::Endpoint,
     failure::{Failure, Kind, Step},
 };
 use crate::transport::Fault;
@@ -36,6 +37,17 @@ impl std::fmt::Display for ByteRange {
             Some(last) => write!(f, "bytes={}-{last}", self.first),
             None => write!(f, "bytes={}-", self.first),
         }
+    }
+}
+
+/// Which of an upstream's URLs a body came from.
+#[derive(Debug, Clone)]
+pub struct BlobSource(Arc<Endpoint>);
+
+impl BlobSource {
+    /// Its bytes were wrong: for a while the upstream's other URLs are asked first, if it has any.
+    pub fn distrust(&self) {
+        self.0.distrust();
     }
 }
 
@@ -129,7 +141,13 @@ impl BlobBody {
         }
     }
 
-    /// The next bytes; `None` at the end, which is the announced one. Cancelling it loses nothing.
+    /// Where it came from, for whoever finds its bytes to be wrong.
+    pub fn source(&self) -> BlobSource {
+        BlobSource(Arc::clone(&self.asked.endpoint))
+    }
+
+    /// The next bytes; `None` at the end, which is the announced one. Cancelling it loses nothing. After an error the
+    /// upstream's other URLs are asked first for a while.
     ///
     /// # Errors
     /// Where the body broke off, stalled or was too slow ([`Kind::Unavailable`]), or is not as long as announced.
@@ -164,6 +182,7 @@ impl BlobBody {
             }
             (Some(_), Some(length)) if self.received_bytes > length => {
                 let detail = format!("more than the {length} bytes that were announced");
+                self.asked.endpoint.distrust();
                 Err(self.asked.failure(Kind::Malformed, Step::Body).with_detail(detail))
             }
             (Some(_), _) if self.pace.is_too_slow(started.elapsed(), count) => Err(self
@@ -173,6 +192,7 @@ impl BlobBody {
     }
 
     fn broken(&self, detail: String) -> Failure {
+        self.asked.endpoint.distrust();
         self.asked.failure(Kind::Unavailable, Step::Body).with_detail(detail)
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Bearer {
     /// Where tokens are to be had, byte by byte as it came: distribution's token server tells `/token` from `/token/`.
     pub(super) realm: String,
     pub(super) service: Option<String>,
-    /// The entries of `scope`, verbatim: some registries want another name than the one in the path.
+    /// The entries of `scope`, verbatim.
     pub(super) scopes: Vec<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Error,
-    ask::{Ask, Asked},
+    ask::{Ask, AskKind, Asked},
     attempt::Answer,
     body::{Bandwidth, BlobBody, ByteRange, Extent},
     distrust::Distrust,
@@ -10,6 +10,7 @@ use super::{
     endpoint::Endpoint,
     failure::{Failure, Kind, Step},
     listing,
+    proof::Proof,
     rate::RateBudget,
     retry::{self, RetryBudget},
     token::Tokens,
@@ -24,7 +25,7 @@ use crate::{
 use http::Method;
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -32,8 +33,15 @@ use tokio::{
     time::Instant,
 };
 
-/// From the question to the headers, retries and waiting included: larder's own answer must leave within 10 s.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(9);
+/// From the question to the answer, retries and waiting included. Callers are not kept that long: what is asked here is
+/// asked by a fill or a flight of the cache's, which goes on without them.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// To the headers of a blob: some storage has to fetch it first.
+const BLOB_TIMEOUT: Duration = Duration::from_secs(60);
+/// For all pages of a list.
+const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+/// For the base, which somebody waits for.
+const BASE_TIMEOUT: Duration = Duration::from_secs(9);
 /// Waiting for one of the `fills_max`.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -43,11 +51,11 @@ pub struct Upstream {
     pub(super) config: config::Upstream,
     pub(super) transport: Transport,
     pub(super) provider: Arc<dyn CredentialProvider>,
-    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
     pub(super) origins: Vec<Origin>,
     pub(super) tokens: Tokens,
-    /// The last credential a token was got with, so that a refusal can be told from one of a single repository.
-    pub(super) proven_generation: AtomicU64,
+    /// What is known of the credential as a whole, so that its refusal can be told from one of a single repository.
+    pub(super) proof: Proof,
     pub(super) rate: Mutex<Option<RateBudget>>,
     pub(super) warned: Mutex<HashSet<String>>,
     pub(super) metrics: Arc<Metrics>,
@@ -65,7 +73,8 @@ impl Upstream {
     pub fn new(registry: Registry, config: config::Upstream, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let transport =
             Transport::new(&config).map_err(|source| Error::Transport { registry: registry.clone(), source })?;
-        let endpoints: Vec<Endpoint> = config.urls.iter().cloned().filter_map(Endpoint::new).collect();
+        let endpoint = |url: &url::Url| Endpoint::new(url.clone(), config.is_entitled(url));
+        let endpoints: Vec<Arc<Endpoint>> = config.urls.iter().filter_map(endpoint).map(Arc::new).collect();
         Ok(Self {
             origins: endpoints.iter().map(|endpoint| endpoint.origin.clone()).collect(),
             provider: credentials::provider(&config),
@@ -77,7 +86,7 @@ impl Upstream {
             config,
             metrics,
             tokens: Tokens::default(),
-            proven_generation: AtomicU64::new(0),
+            proof: Proof::default(),
             rate: Mutex::default(),
             warned: Mutex::default(),
             retries: RetryBudget::default(),
@@ -101,15 +110,20 @@ impl Upstream {
     }
 
     /// Which digest a reference stands for (distribution-spec, end-3 by HEAD). Nothing is known where upstream does not
-    /// do HEAD.
+    /// do HEAD. A refusal of a HEAD is no verdict: some registries refuse every one, and none gives its words. It takes a
+    /// GET.
     ///
     /// # Errors
     /// A [`Failure`] with its evidence.
     pub async fn manifest_head(&self, repository: &Repository, reference: &Reference) -> Result<ManifestHead, Failure> {
+        let deadline = Instant::now() + DOCUMENT_TIMEOUT;
         let ask = Ask::manifest(Method::HEAD, repository, reference);
-        match self.ask(&ask, Instant::now() + ANSWER_TIMEOUT).await {
+        match self.ask(&ask, deadline).await {
             Ok((answer, _)) => Ok(ManifestHead::read(answer.response.headers())),
             Err(failure) if matches!(failure.status, Some(405 | 501)) => Ok(ManifestHead::default()),
+            Err(failure) if self.refuses_head(&failure) => {
+                self.manifest_by(repository, reference, deadline).await.map(ManifestHead::from)
+            }
             Err(failure) => Err(failure),
         }
     }
@@ -119,32 +133,54 @@ impl Upstream {
     /// # Errors
     /// A [`Failure`] with its evidence; [`Kind::Mismatch`] for other bytes than those of the digest.
     pub async fn manifest(&self, repository: &Repository, reference: &Reference) -> Result<ManifestBody, Failure> {
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        self.manifest_by(repository, reference, Instant::now() + DOCUMENT_TIMEOUT).await
+    }
+
+    async fn manifest_by(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        deadline: Instant,
+    ) -> Result<ManifestBody, Failure> {
         let ask = Ask::manifest(Method::GET, repository, reference);
         loop {
             let (answer, asked) = self.ask(&ask, deadline).await?;
             let headers = answer.response.headers().clone();
             match self.read(answer, &asked, document::MANIFEST_SIZE_BYTES_MAX, deadline).await {
-                Ok(bytes) => {
-                    return ManifestBody::read(bytes, &headers, reference)
-                        .map_err(|(kind, detail)| asked.failure(kind, Step::Body).with_detail(detail));
-                }
+                Ok(bytes) => match ManifestBody::read(bytes, &headers, reference) {
+                    Ok(body) => return Ok(body),
+                    Err((kind, detail)) => {
+                        asked.endpoint.distrust();
+                        // Each round leaves one URL less to be asked.
+                        if self.endpoints.iter().all(|endpoint| endpoint.is_down()) {
+                            return Err(asked.failure(kind, Step::Body).with_detail(detail));
+                        }
+                    }
+                },
                 // Broken off on the way; a document is too small to be resumed.
-                Err(failure) if failure.kind == Kind::Unavailable && self.may_retry(deadline).await => {}
+                Err(failure) if failure.kind == Kind::Unavailable => {
+                    asked.endpoint.distrust();
+                    if !self.may_retry(deadline).await {
+                        return Err(failure);
+                    }
+                }
                 Err(failure) => return Err(failure),
             }
         }
     }
 
-    /// How large a blob is (end-2 by HEAD).
+    /// How large a blob is (end-2 by HEAD; by a GET of its first byte where HEAD is refused).
     ///
     /// # Errors
     /// A [`Failure`] with its evidence; [`Kind::Malformed`] where upstream does not say.
     pub async fn blob_head(&self, repository: &Repository, digest: &Digest) -> Result<BlobHead, Failure> {
+        let deadline = Instant::now() + DOCUMENT_TIMEOUT;
         let ask = Ask::blob(Method::HEAD, repository, digest, None);
-        let (answer, asked) = match self.ask(&ask, Instant::now() + ANSWER_TIMEOUT).await {
+        let (answer, asked) = match self.ask(&ask, deadline).await {
             Ok(answered) => answered,
-            Err(failure) if self.refuses_head(&failure) => return self.blob_head_by_get(repository, digest).await,
+            Err(failure) if self.refuses_head(&failure) => {
+                return self.blob_head_by_get(repository, digest, deadline).await;
+            }
             Err(failure) => return Err(failure),
         };
         document::refuse_encoded(answer.response.headers())
@@ -163,7 +199,16 @@ impl Upstream {
         digest: &Digest,
         range: Option<ByteRange>,
     ) -> Result<BlobBody, Failure> {
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        self.blob_by(repository, digest, range, Instant::now() + BLOB_TIMEOUT).await
+    }
+
+    async fn blob_by(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        range: Option<ByteRange>,
+        deadline: Instant,
+    ) -> Result<BlobBody, Failure> {
         let permit = self.permit().await?;
         let (answer, asked) = self.ask(&Ask::blob(Method::GET, repository, digest, range), deadline).await?;
         let headers = answer.response.headers();
@@ -179,7 +224,7 @@ impl Upstream {
     /// # Errors
     /// A [`Failure`] with its evidence.
     pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, Failure> {
-        listing::tags(self, repository, Instant::now() + ANSWER_TIMEOUT).await
+        listing::tags(self, repository, Instant::now() + LIST_TIMEOUT).await
     }
 
     /// What refers to a digest (end-12), pages put together. `None`: upstream has no referrers API.
@@ -187,7 +232,7 @@ impl Upstream {
     /// # Errors
     /// A [`Failure`] with its evidence.
     pub async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Option<ManifestBody>, Failure> {
-        listing::referrers(self, repository, digest, Instant::now() + ANSWER_TIMEOUT).await
+        listing::referrers(self, repository, digest, Instant::now() + LIST_TIMEOUT).await
     }
 
     /// Whether upstream speaks the API and takes the credential (end-1).
@@ -196,20 +241,30 @@ impl Upstream {
     /// A [`Failure`] with its evidence.
     pub async fn base(&self) -> Result<(), Failure> {
         let path = "/v2/".to_owned();
-        let ask = Ask { method: Method::GET, path, repository: None, accept: "application/json", range: None };
-        self.ask(&ask, Instant::now() + ANSWER_TIMEOUT).await.map(|_| ())
+        let (kind, accept) = (AskKind::Other, "application/json");
+        let ask = Ask { kind, method: Method::GET, path, repository: None, accept, range: None };
+        self.ask(&ask, Instant::now() + BASE_TIMEOUT).await.map(|_| ())
     }
 
-    /// Whether it is the method that was refused: by the upstream itself, or by a storage whose signed URLs are good for
-    /// GET alone.
+    /// Whether it may be the method that was refused: by the upstream itself, or by a storage whose signed URLs are good
+    /// for GET alone. What a token service refuses is refused for every method.
     fn refuses_head(&self, failure: &Failure) -> bool {
         let itself = self.origins.iter().any(|origin| origin.to_string() == failure.host);
-        matches!(failure.status, Some(405 | 501)) || (!itself && matches!(failure.status, Some(400 | 401 | 403)))
+        match failure.status {
+            Some(401 | 403 | 405 | 501) => failure.step != Step::Token,
+            Some(400) => !itself && failure.step != Step::Token,
+            _ => false,
+        }
     }
 
     /// As [`Upstream::blob_head`], by asking for the first byte.
-    async fn blob_head_by_get(&self, repository: &Repository, digest: &Digest) -> Result<BlobHead, Failure> {
-        let body = self.blob(repository, digest, Some(ByteRange { first: 0, last: Some(0) })).await?;
+    async fn blob_head_by_get(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        deadline: Instant,
+    ) -> Result<BlobHead, Failure> {
+        let body = self.blob_by(repository, digest, Some(ByteRange { first: 0, last: Some(0) }), deadline).await?;
         body.size_bytes.map(|size_bytes| BlobHead { size_bytes }).ok_or_else(|| {
             Failure::new(&self.registry, Kind::Malformed, Step::Headers, self.host()).with_detail("no size given")
         })

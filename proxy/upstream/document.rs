@@ -59,6 +59,13 @@ impl ManifestHead {
     }
 }
 
+impl From<ManifestBody> for ManifestHead {
+    fn from(body: ManifestBody) -> Self {
+        let size_bytes = Some(body.bytes.len() as u64);
+        Self { digest: Some(body.digest), media_type: Some(body.media_type), size_bytes }
+    }
+}
+
 impl ManifestBody {
     /// Reads `bytes` that came with `headers` for `reference`.
     pub(super) fn read(bytes: Bytes, headers: &HeaderMap, reference: &Reference) -> Result<Self, (Kind, String)> {

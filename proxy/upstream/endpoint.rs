@@ -1,6 +1,6 @@
 //! One of an upstream's URLs: how it wants to be asked, and whether it answered lately.
 
-use super::challenge::Bearer;
+use super::scope;
 use crate::{config::Origin, oci::Repository};
 use std::{
     collections::HashMap,
@@ -12,6 +12,8 @@ use url::Url;
 
 /// A URL that did not answer is asked last for so long.
 const DOWN_FOR: Duration = Duration::from_secs(30);
+/// So long as well one whose bodies broke off or were wrong, though its headers were right.
+const WRONG_FOR: Duration = Duration::from_secs(60);
 /// Repositories whose unusual scope is remembered.
 const SCOPES_MAX: usize = 10_000;
 
@@ -20,14 +22,17 @@ const SCOPES_MAX: usize = 10_000;
 pub(super) struct Endpoint {
     base: Url,
     pub(super) origin: Origin,
+    /// Whether the upstream's credential may be shown here.
+    pub(super) entitled: bool,
     memory: Mutex<Memory>,
 }
 
 #[derive(Debug, Default)]
 struct Memory {
     down_until: Option<Instant>,
+    wrong_until: Option<Instant>,
     scheme: Option<Scheme>,
-    /// Scopes that are not `repository:<name>:pull`, as challenges gave them.
+    /// Scopes that are not `repository:<name>:pull`, after challenges.
     scopes: HashMap<Repository, Vec<String>>,
     /// Whether any such scope was seen: then the scope of a repository cannot be told before its challenge.
     unusual: bool,
@@ -47,14 +52,9 @@ pub(super) enum Scheme {
     },
 }
 
-/// `repository:<name>:pull`
-pub(super) fn usual_scope(repository: &Repository) -> String {
-    format!("repository:{repository}:pull")
-}
-
 impl Endpoint {
-    pub(super) fn new(base: Url) -> Option<Self> {
-        Some(Self { origin: Origin::of(&base)?, base, memory: Mutex::default() })
+    pub(super) fn new(base: Url, entitled: bool) -> Option<Self> {
+        Some(Self { origin: Origin::of(&base)?, base, entitled, memory: Mutex::default() })
     }
 
     /// The URL of `path`, which begins with `/v2/`, or with the path of the base where upstream itself wrote it.
@@ -75,24 +75,30 @@ impl Endpoint {
     }
 
     pub(super) fn is_down(&self) -> bool {
-        self.memory().down_until.is_some_and(|until| Instant::now() < until)
+        let memory = self.memory();
+        [memory.down_until, memory.wrong_until].into_iter().flatten().any(|until| Instant::now() < until)
     }
 
     pub(super) fn set_down(&self, down: bool) {
         self.memory().down_until = down.then(|| Instant::now() + DOWN_FOR);
     }
 
+    /// What came from it was cut or wrong: for a while it is asked last, whatever its headers say.
+    pub(super) fn distrust(&self) {
+        self.memory().wrong_until = Some(Instant::now() + WRONG_FOR);
+    }
+
     pub(super) fn scheme(&self) -> Option<Scheme> {
         self.memory().scheme.clone()
     }
 
-    /// Remembers how it wants to be asked, and for which scope.
-    pub(super) fn learn(&self, scheme: Scheme, repository: Option<&Repository>, challenge: Option<&Bearer>) {
+    /// Remembers how it wants to be asked, and the scopes of a token for `repository`.
+    pub(super) fn learn(&self, scheme: Scheme, repository: Option<&Repository>, scopes: &[String]) {
         let mut memory = self.memory();
         memory.scheme = Some(scheme);
         // The scope of `/v2/` is a placeholder on GHCR and says nothing about any repository.
-        let (Some(repository), Some(challenge)) = (repository, challenge) else { return };
-        if challenge.scopes.is_empty() || challenge.scopes == [usual_scope(repository)] {
+        let Some(repository) = repository else { return };
+        if scopes.is_empty() || scopes == [scope::usual(repository)] {
             memory.scopes.remove(repository);
             return;
         }
@@ -100,7 +106,12 @@ impl Endpoint {
         if memory.scopes.len() >= SCOPES_MAX {
             memory.scopes.clear();
         }
-        memory.scopes.insert(repository.clone(), challenge.scopes.clone());
+        memory.scopes.insert(repository.clone(), scopes.to_vec());
+    }
+
+    /// Forgets how it wants to be asked: the next question goes without, and its challenge counts.
+    pub(super) fn forget(&self) {
+        self.memory().scheme = None;
     }
 
     /// The scope a token for `repository` needs, as far as it can be told before a challenge.
@@ -109,7 +120,7 @@ impl Endpoint {
         match memory.scopes.get(repository) {
             Some(scopes) => Some(scopes.clone()),
             None if memory.unusual => None,
-            None => Some(vec![usual_scope(repository)]),
+            None => Some(vec![scope::usual(repository)]),
         }
     }
 }
@@ -119,12 +130,7 @@ mod tests {
     use super::*;
 
     fn endpoint(url: &str) -> Endpoint {
-        Endpoint::new(Url::parse(url).unwrap()).unwrap()
-    }
-
-    fn challenge(scopes: &[&str]) -> Bearer {
-        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        Bearer { realm: "https://a/t".to_owned(), service: None, scopes }
+        Endpoint::new(Url::parse(url).unwrap(), true).unwrap()
     }
 
     #[test]
@@ -146,11 +152,11 @@ mod tests {
         let endpoint = endpoint("https://a");
         let [one, two]: [Repository; 2] = ["some/x", "other/y"].map(|name| name.parse().unwrap());
         assert_eq!(endpoint.scopes(&one), Some(vec!["repository:some/x:pull".to_owned()]));
-        endpoint.learn(Scheme::Basic, Some(&one), Some(&challenge(&["repository:some/x:pull"])));
-        endpoint.learn(Scheme::Basic, Some(&one), Some(&challenge(&[])));
-        endpoint.learn(Scheme::Basic, None, Some(&challenge(&["repository:user/image:pull"])));
+        endpoint.learn(Scheme::Basic, Some(&one), &["repository:some/x:pull".to_owned()]);
+        endpoint.learn(Scheme::Basic, Some(&one), &[]);
+        endpoint.learn(Scheme::Basic, None, &["repository:user/image:pull".to_owned()]);
         assert_eq!(endpoint.scopes(&two), Some(vec!["repository:other/y:pull".to_owned()]));
-        endpoint.learn(Scheme::Basic, Some(&one), Some(&challenge(&["aws"])));
+        endpoint.learn(Scheme::Basic, Some(&one), &["aws".to_owned()]);
         assert_eq!(endpoint.scopes(&one), Some(vec!["aws".to_owned()]));
         assert_eq!(endpoint.scopes(&two), None);
     }
@@ -161,6 +167,16 @@ mod tests {
         endpoint.set_down(true);
         assert!(endpoint.is_down());
         tokio::time::advance(Duration::from_secs(31)).await;
+        assert!(!endpoint.is_down());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn right_headers_do_not_make_up_for_a_wrong_body() {
+        let endpoint = endpoint("https://a");
+        endpoint.distrust();
+        endpoint.set_down(false);
+        assert!(endpoint.is_down());
+        tokio::time::advance(Duration::from_secs(61)).await;
         assert!(!endpoint.is_down());
     }
 }

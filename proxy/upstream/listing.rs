@@ -1,7 +1,7 @@
 //! Answers that come in pages: tags and referrers. A `Link` is followed to the same origin only (CVE-2026-88887).
 
 use super::{
-    ask::{Ask, Asked},
+    ask::{Ask, AskKind, Asked},
     attempt::Answer,
     client::Upstream,
     document::{self, MANIFEST_SIZE_BYTES_MAX, ManifestBody},
@@ -118,7 +118,8 @@ async fn page(
     deadline: Instant,
 ) -> Result<(Page, Asked), Failure> {
     let own_path = path.split('?').next().unwrap_or_default().to_owned();
-    let ask = Ask { method: Method::GET, path, repository: Some(repository), accept, range: None };
+    let ask =
+        Ask { kind: AskKind::Other, method: Method::GET, path, repository: Some(repository), accept, range: None };
     let (answer, asked): (Answer, Asked) = upstream.ask(&ask, deadline).await?;
     let mut next = next_page(&answer.url, answer.response.headers());
     if answer.left {

@@ -2,12 +2,15 @@
 
 use super::{
     attempt::host,
-    authorize::basic,
+    authorize::{basic, secrets},
     client::Upstream,
     document,
+    endpoint::Endpoint,
     failure::{Again, Failure, Kind, Step, Trouble},
+    proof::Verdict,
     rate,
     token::{self, TOKEN_SIZE_BYTES_MAX, TOKEN_TIMEOUT, Token, TokenKey},
+    verdict::REFUSAL_CODES,
     words::Words,
 };
 use crate::{
@@ -15,20 +18,21 @@ use crate::{
     metrics::UpstreamRequest,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 impl Upstream {
     /// The token for `key`, fetched once for all who want it.
     pub(super) async fn token(
         &self,
+        endpoint: &Endpoint,
         key: &TokenKey,
         current: &Current,
         deadline: Instant,
     ) -> Result<Arc<Token>, Trouble> {
         let slot = self.tokens.slot(key);
         let waited = Instant::now();
-        let fetching = slot.get_or_init(|| async { self.fetch_token(key, current).await.map(Arc::new) });
+        let fetching = slot.get_or_init(|| async { self.fetch_token(endpoint, key, current).await.map(Arc::new) });
         match tokio::time::timeout_at(deadline, fetching).await {
             Ok(Ok(token)) => Ok(Arc::clone(token)),
             Ok(Err(trouble)) => {
@@ -49,7 +53,7 @@ impl Upstream {
         failure
     }
 
-    async fn fetch_token(&self, key: &TokenKey, current: &Current) -> Result<Token, Trouble> {
+    async fn fetch_token(&self, endpoint: &Endpoint, key: &TokenKey, current: &Current) -> Result<Token, Trouble> {
         if let Some(refusal) = self.distrust.refusal(key.generation) {
             return Err(refusal);
         }
@@ -71,7 +75,7 @@ impl Upstream {
         })?;
         let status = response.status();
         if status != StatusCode::OK {
-            return Err(self.token_refusal(response, key, current, deadline).await);
+            return Err(self.token_refusal(endpoint, response, key, current, deadline).await);
         }
         let malformed = |kind, detail: String| {
             Trouble::from(self.token_failure(key, current, kind).with_status(status.as_u16()).with_detail(detail))
@@ -82,7 +86,7 @@ impl Upstream {
         let token = token
             .ok_or_else(|| malformed(Kind::Malformed, "the answer of the token service holds no token".to_owned()))?;
         if key.generation > 0 {
-            self.proven_generation.store(key.generation, Ordering::Relaxed);
+            self.proof.accepted(key.generation);
             self.distrust.accepted();
         }
         Ok(token)
@@ -91,38 +95,43 @@ impl Upstream {
     /// What a token service means that gives no token.
     async fn token_refusal(
         &self,
+        endpoint: &Endpoint,
         response: reqwest::Response,
         key: &TokenKey,
         current: &Current,
         deadline: Instant,
     ) -> Trouble {
         let status = response.status().as_u16();
-        let proven = self.proven_generation.load(Ordering::Relaxed) == key.generation;
-        let (kind, again) = match (status, &current.credential) {
+        let mut failure = self.token_failure(key, current, Kind::Malformed).with_status(status);
+        if (300..=399).contains(&status) {
+            failure.detail = Some("the token service redirects, which is not followed".to_owned());
+        }
+        failure.retry_after = rate::retry_after(response.headers());
+        let shown = basic(&current.credential);
+        Words::read(response, deadline, &secrets(&current.credential, shown.as_ref())).await.add_to(&mut failure);
+        let is_refusal = |code: &String| REFUSAL_CODES.iter().any(|known| known.eq_ignore_ascii_case(code));
+        let status = if status == 400 && failure.code.as_ref().is_some_and(is_refusal) { 401 } else { status };
+        let again;
+        (failure.kind, again) = match (status, &current.credential) {
             (401 | 403, Credential::Anonymous) => (Kind::RepositoryRefused, Again::No),
             // GHCR refuses here what a credential may not read, though it is a good one.
-            (403, Credential::Basic { .. }) if proven => (Kind::RepositoryRefused, Again::No),
+            (403, Credential::Basic { .. }) if !key.scopes.is_empty() => {
+                let verdict = self.proven(endpoint, Some(key), current, deadline).await;
+                let good = match verdict {
+                    Verdict::Accepted => true,
+                    Verdict::Refused => false,
+                    Verdict::Unknown => self.proof.was_accepted(key.generation),
+                };
+                (if good { Kind::RepositoryRefused } else { Kind::CredentialRefused }, Again::No)
+            }
             (401 | 403, Credential::Basic { .. }) => (Kind::CredentialRefused, Again::No),
             (429, _) => (Kind::RateLimited, Again::No),
             (408 | 500..=599, _) => (Kind::Unavailable, Again::Here),
             (300..=399, _) => (Kind::Refused, Again::No),
             _ => (Kind::Malformed, Again::No),
         };
-        let mut failure = self.token_failure(key, current, kind).with_status(status);
-        if (300..=399).contains(&status) {
-            failure.detail = Some("the token service redirects, which is not followed".to_owned());
-        }
-        failure.retry_after = rate::retry_after(response.headers());
-        let encoded = basic(&current.credential);
-        let encoded =
-            encoded.as_ref().and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Basic "));
-        let mut shown: Vec<&str> = encoded.into_iter().collect();
-        if let Credential::Basic { secret, .. } = &current.credential {
-            shown.push(secret.expose());
-        }
-        Words::read(response, deadline, &shown).await.add_to(&mut failure);
         let trouble = Trouble { failure, again };
-        if kind == Kind::CredentialRefused {
+        if trouble.failure.kind == Kind::CredentialRefused {
             self.distrust.refused(key.generation, &trouble);
         }
         trouble

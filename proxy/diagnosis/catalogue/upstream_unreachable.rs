@@ -54,7 +54,7 @@ fn told(upstream: &upstream::Failure) -> (String, String) {
     if let Some(status) = upstream.status {
         let of = if upstream.step == Step::Token { "its token service " } else { "" };
         return (
-            format!("{of}{host} answered {status}{times}"),
+            format!("{of}{host} answered {status}{times}{detail}"),
             "The fault is on its side; try again later or look at its status page.".to_owned(),
         );
     }

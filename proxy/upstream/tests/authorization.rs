@@ -139,7 +139,7 @@ async fn basic_is_shown_where_it_is_asked_for() {
     let right = basic("robot", "hunter2");
     let origin = Origin::start(move |_, seen| match seen.authorization() {
         "-" => basic_challenge(),
-        shown if shown == right && seen.path.contains("forbidden") => reply(403, &[], "{}"),
+        shown if shown == right && seen.path.contains("forbidden") => denied(403),
         shown if shown == right => ok(MANIFEST),
         _ => basic_challenge(),
     })
@@ -178,7 +178,7 @@ async fn a_token_service_refuses_the_credential_or_the_repository() {
 }
 
 #[tokio::test]
-async fn a_credential_that_worked_is_not_blamed_for_one_repository() {
+async fn a_credential_that_works_is_not_blamed_for_one_repository() {
     let origin = Origin::start(|origin, seen| match seen.path.as_str() {
         path if path.starts_with("/token") && path.contains("forbidden") => reply(403, &[], "{}"),
         path if path.starts_with("/token") => ok("{\"token\":\"t\"}"),
@@ -189,7 +189,7 @@ async fn a_credential_that_worked_is_not_blamed_for_one_repository() {
     let client = origin.client_as("robot", "hunter2");
     let kind =
         async |name| client.manifest(&repository(name), &latest()).await.map_err(|failure| failure.kind).map(|_| ());
-    assert_eq!(kind("forbidden").await, Err(Kind::CredentialRefused));
+    assert_eq!(kind("forbidden").await, Err(Kind::RepositoryRefused));
     assert_eq!(kind("a").await, Ok(()));
     assert_eq!(kind("forbidden").await, Err(Kind::RepositoryRefused));
 }

@@ -198,3 +198,48 @@ async fn an_offline_upstream_is_not_dialled() {
     assert_eq!((failure.kind, failure.detail.as_deref()), (Kind::Refused, Some("offline")));
     assert!(origin.seen().is_empty());
 }
+
+#[tokio::test]
+async fn a_second_url_is_asked_without_the_credential_unless_it_is_listed() {
+    for listed in [false, true] {
+        let second = Origin::start(|origin, seen| match seen.path.as_str() {
+            path if path.starts_with("/token") => ok("{\"token\":\"t\"}"),
+            _ if seen.authorization() == "Bearer t" => ok("{}"),
+            _ => bearer(&origin.url("/token"), ""),
+        })
+        .await;
+        let mut config = config(&["http://127.0.0.1:1", &second.url("")], Some(("robot", "hunter2")));
+        if listed {
+            config.trusted_realms = vec![crate::config::Origin::of(&second.url("").parse().unwrap()).unwrap()];
+        }
+        client_of(config).manifest(&repository("a"), &latest()).await.unwrap();
+        let shown = second.seen()[1].authorization().to_owned();
+        assert_eq!(shown, if listed { basic("robot", "hunter2") } else { "-".to_owned() });
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_url_of_the_upstream_carries_no_authorization() {
+    let second = Origin::start(|_, _| ok("{}")).await;
+    let target = second.url("/v2/a/manifests/latest");
+    let first = Origin::start(move |_, seen| match seen.authorization() {
+        "-" => basic_challenge(),
+        _ => redirect(&target),
+    })
+    .await;
+    let client = client(&[&first.url(""), &second.url("")], Some(("robot", "hunter2")));
+    client.manifest(&repository("a"), &latest()).await.unwrap();
+    assert_eq!(second.log(), ["GET /v2/a/manifests/latest -"]);
+}
+
+#[tokio::test]
+async fn a_challenge_cannot_widen_what_a_token_is_good_for() {
+    let origin = Origin::start(|origin, seen| match seen.path.as_str() {
+        path if path.starts_with("/token") => ok("{\"token\":\"t\"}"),
+        _ if seen.authorization() == "Bearer t" => ok("{}"),
+        _ => bearer(&origin.url("/token"), "repository:other/secret:pull,push registry:catalog:*"),
+    })
+    .await;
+    origin.client_as("robot", "hunter2").manifest(&repository("a"), &latest()).await.unwrap();
+    assert!(origin.seen()[1].path.ends_with("scope=repository%3Aa%3Apull"), "{:?}", origin.log());
+}

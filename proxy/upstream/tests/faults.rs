@@ -65,6 +65,40 @@ async fn the_second_url_is_used_when_the_first_is_dead_and_asked_first_from_then
 }
 
 #[tokio::test]
+async fn a_url_whose_bodies_are_cut_or_wrong_is_asked_last() {
+    let cut = || match reply(200, &[("content-length", "10")], "hello") {
+        Reply::Answer(response) => Reply::Cut(response),
+        other => other,
+    };
+    let first = Origin::start(move |_, _| cut()).await;
+    let second = Origin::start(|_, _| ok("hello")).await;
+    let urls = [first.url(""), second.url("")];
+    let urls = [urls[0].as_str(), urls[1].as_str()];
+    let (repository, digest) = (repository("a"), digest());
+    let told = client(&urls, None);
+    told.blob(&repository, &digest, None).await.unwrap().source().distrust();
+    told.blob(&repository, &digest, None).await.unwrap();
+    assert_eq!((first.seen().len(), second.seen().len()), (1, 1));
+    let seeing = client(&urls, None);
+    let mut body = seeing.blob(&repository, &digest, None).await.unwrap();
+    while body.chunk().await.is_ok() {}
+    seeing.blob(&repository, &digest, None).await.unwrap();
+    assert_eq!((first.seen().len(), second.seen().len()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_manifest_of_other_bytes_is_asked_for_at_the_next_url() {
+    let first = Origin::start(|_, _| ok("{\"x\":1}")).await;
+    let second = Origin::start(|_, _| ok("{}")).await;
+    let client = client(&[&first.url(""), &second.url("")], None);
+    let wanted = Reference::Digest(crate::oci::Digest::of(b"{}"));
+    assert_eq!(client.manifest(&repository("a"), &wanted).await.unwrap().bytes, "{}");
+    let missing = Reference::Digest(digest());
+    let failure = client.manifest(&repository("a"), &missing).await.unwrap_err();
+    assert_eq!((failure.kind, first.seen().len() + second.seen().len()), (Kind::Mismatch, 3));
+}
+
+#[tokio::test]
 async fn an_answer_of_the_first_url_counts() {
     let first = Origin::start(|_, _| reply(404, &[], "")).await;
     let second = Origin::start(|_, _| ok("{}")).await;
@@ -81,8 +115,8 @@ async fn a_silent_upstream_is_answered_for_within_the_deadline() {
     let started = Instant::now();
     let failure = fails(&client).await;
     assert_eq!((failure.kind, failure.step), (Kind::Unavailable, Step::Headers));
-    assert_eq!(failure.detail.as_deref(), Some("timed out after 8 s"));
-    assert!(started.elapsed() <= Duration::from_millis(9_000), "{:?}", started.elapsed());
+    assert_eq!(failure.detail.as_deref(), Some("timed out after 15 s"));
+    assert!(started.elapsed() <= Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -100,7 +134,7 @@ async fn a_silent_token_service_is_answered_for_within_the_deadline() {
     tokio::time::pause();
     let failure = fails(&client).await;
     assert_eq!(failure.kind, Kind::Unavailable);
-    assert!(started.elapsed() <= Duration::from_millis(9_000), "{:?}", started.elapsed());
+    assert!(started.elapsed() <= Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -195,7 +195,7 @@ async fn referrers_are_put_together_and_may_be_missing() {
         }
         "paged" => ok("{\"manifests\":[{\"b\":2}]}"),
         "page" => reply(200, &[("content-type", "text/html")], "<html>"),
-        "refused" => reply(403, &[], ""),
+        "refused" => denied(403),
         _ => reply(404, &[], "404 page not found"),
     })
     .await;
@@ -256,7 +256,5 @@ async fn a_size_comes_by_get_where_the_storage_refuses_head() {
     let origin = Origin::start(move |_, _| redirect(&to)).await;
     let head = origin.client().blob_head(&repository("a"), &digest()).await.unwrap();
     assert_eq!(head.size_bytes, 700);
-    let refusing = Origin::start(|_, _| reply(403, &[], "{}")).await;
-    let failure = refusing.client().blob_head(&repository("a"), &digest()).await.unwrap_err();
-    assert_eq!((failure.kind, refusing.seen().len()), (Kind::RepositoryRefused, 1));
+    assert_eq!(storage.seen().len(), 2);
 }

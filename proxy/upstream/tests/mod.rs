@@ -5,3 +5,4 @@ mod destinations;
 mod faults;
 mod fetching;
 mod origin;
+mod refusals;

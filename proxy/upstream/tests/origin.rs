@@ -66,6 +66,11 @@ pub(super) fn ok(body: impl Into<Bytes>) -> Reply {
     reply(200, &[], body)
 }
 
+/// A refusal as a registry words it.
+pub(super) fn denied(status: u16) -> Reply {
+    reply(status, &[], "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"no\"}]}")
+}
+
 pub(super) fn redirect(to: &str) -> Reply {
     reply(307, &[("location", to)], "")
 }
@@ -181,17 +186,8 @@ pub(super) fn config(urls: &[&str], credential: Option<(&str, &str)>) -> config:
         password: Secret::new(password.to_owned()),
     });
     config::Upstream {
-        urls: urls.iter().map(|url| Url::parse(url).unwrap()).collect(),
-        ca_file: None,
-        proxy: None,
-        trusted_realms: Vec::new(),
-        repositories_allowed: Vec::new(),
-        repositories_denied: Vec::new(),
-        fills_max: 64,
-        bandwidth_max: None,
-        tag_ttl: None,
-        offline: false,
         credentials: credentials.into_iter().collect(),
+        ..config::Upstream::at(urls.iter().map(|url| Url::parse(url).unwrap()).collect())
     }
 }
 
