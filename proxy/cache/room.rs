@@ -33,12 +33,14 @@ impl Cache {
 
     async fn make_room(&self) {
         let (settings, fills) = (self.config.cache.clone(), Arc::clone(&self.fills));
+        let offline = self.config.upstreams.iter().filter(|(_, upstream)| upstream.offline);
+        let kept: Vec<_> = offline.map(|(registry, _)| registry.clone()).collect();
         let made = self
             .blocking(move |store| {
                 let held_bytes = store.size_bytes();
                 let Some(keep_bytes) = keep_at_most(&settings, held_bytes, &store.disk()?) else { return Ok(None) };
                 let filled = |digest: &_| fills.lock().unwrap_or_else(PoisonError::into_inner).contains_key(digest);
-                store.evict(keep_bytes, &filled).map(Some)
+                store.evict(keep_bytes, &filled, &kept).map(Some)
             })
             .await;
         match made {

@@ -3,7 +3,7 @@
 //! They are not content and can be asked for again, so they are not synced; a checksum finds the ones that a power
 //! failure tore.
 
-use super::{Error, Store, codec, layout, layout::Place};
+use super::{Error, Store, codec, layout, layout::Place, state::State};
 use crate::oci::{Digest, MediaType, Registry, Repository};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use std::{
 };
 
 /// The largest body.
-const BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// The largest description in front of the body.
 const HEAD_BYTES_MAX: u64 = 64 * 1024;
 /// How many are kept; beyond it the oldest go. They are a convenience and must not fill the disk.
@@ -26,7 +26,7 @@ const DOCUMENTS_MAX: usize = 10_000;
 pub struct Document {
     /// Its `Content-Type`.
     pub media_type: MediaType,
-    /// Its body, at most 4 MiB.
+    /// Its body, at most 8 MiB.
     pub bytes: Bytes,
     /// Headers that belong to it, at most 60 KiB.
     pub headers: Vec<(String, String)>,
@@ -51,7 +51,7 @@ impl Store {
     /// Keeps an answer.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] beyond 4 MiB, [`Error::Full`] among others.
+    /// [`Error::TooLarge`] beyond 8 MiB, [`Error::Full`] among others.
     pub fn set_document(
         &self,
         registry: &Registry,
@@ -84,11 +84,28 @@ struct Head {
     fetched_at: u64,
 }
 
+/// The repository comes first, so that all of one can be found.
 fn path(directory: &Path, place: &Place, name: &str) -> PathBuf {
-    let mut hasher = Digest::Sha256([0; 32]).hasher();
-    hasher.update(&place.0);
-    hasher.update(name.as_bytes());
-    directory.join(hasher.finish().hex())
+    directory.join(format!("{}-{}", place.hex(), Digest::of(name.as_bytes()).hex()))
+}
+
+impl State {
+    /// Removes all documents of a repository.
+    pub(super) fn remove_documents(&self, place: &Place) -> Result<(), Error> {
+        let hex = place.hex();
+        let remove = || {
+            for entry in fs::read_dir(self.layout.documents())? {
+                let entry = entry?;
+                if entry.file_name().to_str().is_some_and(|name| name.starts_with(&hex))
+                    && layout::remove_file(&entry.path())?
+                {
+                    self.documents.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+            Ok(())
+        };
+        remove().map_err(Error::io("removing documents"))
+    }
 }
 
 /// `None` if there is none or it is damaged.

@@ -1,8 +1,15 @@
 //! Making room.
 
-use super::{Error, blob, codec::BlobRow, layout, rebuild, state::State};
-use crate::oci::Digest;
-use std::path::Path;
+use super::{
+    Error, Member, Proof, blob,
+    codec::BlobRow,
+    journal,
+    layout::{self, Place},
+    rebuild,
+    state::State,
+};
+use crate::oci::{Digest, Registry};
+use std::{collections::HashSet, io, path::Path};
 
 /// What went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,18 +30,24 @@ pub struct Disk {
 }
 
 impl State {
-    pub(super) fn evict(&self, keep_at_most_bytes: u64, in_use: &dyn Fn(&Digest) -> bool) -> Result<Evicted, Error> {
+    pub(super) fn evict(
+        &self,
+        keep_at_most_bytes: u64,
+        in_use: &dyn Fn(&Digest) -> bool,
+        kept_registries: &[Registry],
+    ) -> Result<Evicted, Error> {
         let mut evicted = Evicted::default();
         if self.size_bytes() <= keep_at_most_bytes {
             return Ok(evicted);
         }
         self.flush_uses();
+        let kept = self.kept(kept_registries).map_err(Error::io("reading whose the blobs are"))?;
         for (digest, _) in self.least_used_first()? {
             if self.size_bytes() <= keep_at_most_bytes {
                 break;
             }
             // A use noted since the uses were written makes it one of the latest.
-            if in_use(&digest) || self.uses.contains(&digest) {
+            if kept.contains(&digest) || in_use(&digest) || self.uses.contains(&digest) {
                 continue;
             }
             if let Some(size_bytes) = self.remove_blob(&digest)? {
@@ -43,6 +56,30 @@ impl State {
             }
         }
         Ok(evicted)
+    }
+
+    /// What upstream cannot or may not be asked for again: what was imported, and all of `registries`.
+    fn kept(&self, registries: &[Registry]) -> io::Result<HashSet<Digest>> {
+        let journals = journal::list(&self.layout)?;
+        let mut places = HashSet::new();
+        if !registries.is_empty() {
+            for (place, path) in &journals {
+                // One whose name is damaged may be of any of them.
+                if journal::read_names(path)?.is_none_or(|(registry, _)| registries.contains(&registry)) {
+                    places.insert(*place);
+                }
+            }
+        }
+        let is_kept = |place: &Place, member: &Member| member.proof == Proof::Import || places.contains(place);
+        if let Ok(kept) = self.index.members(is_kept) {
+            return Ok(kept);
+        }
+        let mut kept = HashSet::new();
+        for (place, path) in &journals {
+            let members = journal::read(path)?.unwrap_or_default().members;
+            kept.extend(members.iter().filter(|(_, member)| is_kept(place, member)).map(|(digest, _)| *digest));
+        }
+        Ok(kept)
     }
 
     fn least_used_first(&self) -> Result<Vec<(Digest, BlobRow)>, Error> {

@@ -4,12 +4,14 @@
 //! here, and whatever it does that is not an answer makes it [`Lost`]: closed and deleted, until it is built again.
 
 use super::{
+    Member, Proof,
     codec::{self, BlobRow, Row, TagRow},
     layout::{self, Place},
 };
 use crate::oci::{Digest, Tag};
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::{
+    collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
@@ -172,7 +174,7 @@ impl Index {
         self.get(BLOBS, &blob_key(digest))
     }
 
-    pub(super) fn member(&self, place: &Place, digest: &Digest) -> Result<Option<super::Member>, Lost> {
+    pub(super) fn member(&self, place: &Place, digest: &Digest) -> Result<Option<Member>, Lost> {
         self.get(MEMBERS, &member_key(place, digest))
     }
 
@@ -221,6 +223,27 @@ impl Index {
             Ok(Some(blobs))
         })?;
         blobs.ok_or_else(|| self.damaged())
+    }
+
+    /// The digests of the memberships that `is_meant` picks.
+    pub(super) fn members(&self, is_meant: impl Fn(&Place, &Member) -> bool) -> Result<HashSet<Digest>, Lost> {
+        let digests = self.read(|transaction| {
+            let table = transaction.open_table(MEMBERS)?;
+            let mut digests = HashSet::new();
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                let Some((place, mut digest)) = key.value().split_first_chunk::<32>() else { return Ok(None) };
+                let member = codec::unseal(key.value(), value.value());
+                let (Some(digest), Some(member)) = (codec::digest_from_key(&mut digest), member) else {
+                    return Ok(None);
+                };
+                if is_meant(&Place(*place), &member) {
+                    digests.insert(digest);
+                }
+            }
+            Ok(Some(digests))
+        })?;
+        digests.ok_or_else(|| self.damaged())
     }
 
     fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, Lost> {
@@ -300,23 +323,22 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    pub(super) fn set_member(
-        &mut self,
-        place: &Place,
-        digest: &Digest,
-        member: &super::Member,
-    ) -> Result<(), redb::Error> {
+    pub(super) fn set_member(&mut self, place: &Place, digest: &Digest, member: &Member) -> Result<(), redb::Error> {
         set(&mut self.members, &member_key(place, digest), member)
     }
 
+    /// Removes the memberships that upstream gave.
     pub(super) fn remove_members(&mut self, place: &Place) -> Result<(), redb::Error> {
         let mut keys = Vec::new();
         for entry in self.members.range(place.0.as_slice()..)? {
-            let key = entry?.0.value().to_vec();
-            if !key.starts_with(&place.0) {
+            let (key, value) = entry?;
+            if !key.value().starts_with(&place.0) {
                 break;
             }
-            keys.push(key);
+            let member = codec::unseal::<Member>(key.value(), value.value());
+            if member.is_none_or(|member| member.proof != Proof::Import) {
+                keys.push(key.value().to_vec());
+            }
         }
         for key in keys {
             self.members.remove(key.as_slice())?;

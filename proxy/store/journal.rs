@@ -4,8 +4,9 @@
 //! store lets one writer at a time to a repository.
 
 use super::{
-    Error, Member, TagRecord,
+    Error, Member, Proof, TagRecord,
     codec::{self, TagRow},
+    index::Lost,
     layout::{self, Layout, Place},
     record::{self, LINE_BYTES_MAX, Line},
 };
@@ -149,6 +150,30 @@ impl Journal<'_> {
     }
 }
 
+/// What becomes of something that was `written` to a journal and `indexed` whatever came of that: it counts until the
+/// next start even where it cannot be written down. An index that gives out on a full disk leaves its room to the journal.
+pub(super) fn settle(
+    written: Result<(), Error>,
+    indexed: Result<(), Lost>,
+    append: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
+    match (written, indexed) {
+        (Err(error), Err(Lost)) if error.is_full() => append(),
+        (written, _) => written,
+    }
+}
+
+/// All journals and where they lie.
+pub(super) fn list(layout: &Layout) -> io::Result<Vec<(Place, PathBuf)>> {
+    let mut journals = Vec::new();
+    for entry in fs::read_dir(layout.records())? {
+        let entry = entry?;
+        let place = entry.file_name().to_str().and_then(Place::from_file_name);
+        journals.extend(place.map(|place| (place, entry.path())));
+    }
+    Ok(journals)
+}
+
 /// All that a journal says. `None` if there is no such file.
 pub(super) fn read(path: &Path) -> io::Result<Option<Records>> {
     let file = match File::open(path) {
@@ -218,7 +243,7 @@ impl Records {
                 let member = record::read_member(media_type.as_deref(), size_bytes, proven_at, proof)?;
                 self.members.insert(digest.parse().ok()?, member);
             }
-            Line::Withdrawn { .. } => self.members.clear(),
+            Line::Withdrawn { .. } => self.members.retain(|_, member| member.proof == Proof::Import),
             Line::Tag { tag, digest, checked_at, deleted_at, history } => {
                 let tag: Tag = tag.parse().ok()?;
                 let record = TagRecord {

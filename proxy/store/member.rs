@@ -1,6 +1,11 @@
 //! The right of a repository to a digest.
 
-use super::{Error, Store, journal::Sync, layout::Place, record::Line};
+use super::{
+    Error, Store,
+    journal::{self, Records, Sync},
+    layout::Place,
+    record::Line,
+};
 use crate::oci::{Digest, MediaType, Registry, Repository};
 use std::time::SystemTime;
 
@@ -26,6 +31,20 @@ pub enum Proof {
     Import,
 }
 
+impl Member {
+    /// This proof as the successor of an earlier one.
+    fn after(mut self, earlier: Option<&Self>) -> Self {
+        let Some(earlier) = earlier else { return self };
+        if self.media_type.is_none() {
+            self.media_type.clone_from(&earlier.media_type);
+        }
+        if earlier.proof == Proof::Import {
+            self.proof = Proof::Import;
+        }
+        self
+    }
+}
+
 impl Store {
     /// The right of a repository to a digest, as it was last proven.
     ///
@@ -45,10 +64,11 @@ impl Store {
         Ok(records.and_then(|records| records.members.get(digest).cloned()))
     }
 
-    /// Records that a digest was proven to belong to a repository.
+    /// Records that a digest was proven to belong to a repository. A media type that was known stays where `member` has
+    /// none, and what was imported stays imported.
     ///
     /// # Errors
-    /// [`Error::Full`] among others: then it may be forgotten with the power.
+    /// [`Error::Full`] among others: then it may be forgotten with the next start.
     pub fn prove(
         &self,
         registry: &Registry,
@@ -59,15 +79,22 @@ impl Store {
         let _open = self.state.enter()?;
         let place = Place::of(registry, repository);
         let _one = self.state.lock_place(&place);
-        let earlier = self.state.index.member(&place, digest).ok().flatten();
+        let journal = self.journal(place, registry, repository);
+        let earlier = match self.state.index.member(&place, digest) {
+            Ok(earlier) => earlier,
+            Err(_) => self.records(registry, repository)?.and_then(|records| records.members.get(digest).cloned()),
+        };
+        let member = member.after(earlier.as_ref());
         let renews = earlier.is_some_and(|earlier| Member { proven_at: member.proven_at, ..earlier } == member);
         let sync = if renews { Sync::Later } else { Sync::Now };
-        self.journal(place, registry, repository).append(&[Line::member(digest, &member)], sync)?;
-        let _ = self.state.index.edit(|edit| edit.set_member(&place, digest, &member));
-        Ok(())
+        let append = || journal.append(&[Line::member(digest, &member)], sync);
+        let written = append();
+        let indexed = self.state.index.edit(|edit| edit.set_member(&place, digest, &member));
+        journal::settle(written, indexed, append)
     }
 
-    /// Takes all of a repository's memberships away: the right to it is gone. Tags and their history stay.
+    /// Takes a repository's memberships away, except those by import, and its documents: upstream no longer gives it. Tags
+    /// and their history stay.
     ///
     /// # Errors
     /// [`Error::Full`] among others: then it is withdrawn now, but may come back with a restart.
@@ -76,16 +103,18 @@ impl Store {
         let place = Place::of(registry, repository);
         let _one = self.state.lock_place(&place);
         let _ = self.state.index.edit(|edit| edit.remove_members(&place));
+        let removed = self.state.remove_documents(&place);
         let journal = self.journal(place, registry, repository);
         // Asking for names at random must not leave a file for each.
-        if journal.read()?.is_none_or(|records| records.members.is_empty()) {
-            return Ok(());
+        let goes = |records: Records| records.members.values().any(|member| member.proof != Proof::Import);
+        if !journal.read()?.is_some_and(goes) {
+            return removed;
         }
         journal.append(&[Line::withdrawn(SystemTime::now())], Sync::Now)?;
         // Damage to that one line would bring all of them back. So the lines themselves go.
         if let Err(error) = journal.compact() {
             tracing::warn!(error = &error as &dyn std::error::Error, "a journal could not be compacted");
         }
-        Ok(())
+        removed
     }
 }

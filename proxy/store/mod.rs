@@ -179,13 +179,19 @@ impl Store {
         self.state.size_bytes()
     }
 
-    /// Removes blobs, the least recently used first and none that `in_use` holds, until the rest is no larger than
-    /// `keep_at_most_bytes`. Records stay: what is gone is fetched again.
+    /// Removes blobs, the least recently used first, until the rest is no larger than `keep_at_most_bytes`: none that
+    /// `in_use` holds, that was imported, or that belongs to a repository of `kept_registries`. Records stay: what is gone
+    /// is fetched again.
     ///
     /// # Errors
     /// What the system says. What was removed by then is gone.
-    pub fn evict(&self, keep_at_most_bytes: u64, in_use: &dyn Fn(&Digest) -> bool) -> Result<Evicted, Error> {
-        self.state.evict(keep_at_most_bytes, in_use)
+    pub fn evict(
+        &self,
+        keep_at_most_bytes: u64,
+        in_use: &dyn Fn(&Digest) -> bool,
+        kept_registries: &[Registry],
+    ) -> Result<Evicted, Error> {
+        self.state.evict(keep_at_most_bytes, in_use, kept_registries)
     }
 
     /// The file system under the directory.
@@ -203,8 +209,8 @@ impl Store {
     pub fn repositories(&self) -> Result<Vec<(Registry, Repository)>, Error> {
         let list = || {
             let mut names = Vec::new();
-            for entry in std::fs::read_dir(self.state.layout.records())? {
-                names.extend(journal::read_names(&entry?.path())?);
+            for (_, path) in journal::list(&self.state.layout)? {
+                names.extend(journal::read_names(&path)?);
             }
             names.sort_unstable();
             Ok::<_, io::Error>(names)

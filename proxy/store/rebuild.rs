@@ -1,13 +1,6 @@
 //! The index from the disk alone.
 
-use super::{
-    blob,
-    codec::BlobRow,
-    index::Edit,
-    journal,
-    layout::{Layout, Place},
-    state::State,
-};
+use super::{blob, codec::BlobRow, index::Edit, journal, layout::Layout, state::State};
 use crate::oci::{Algorithm, Digest};
 use std::{fs, io, sync::atomic::Ordering, time::SystemTime};
 
@@ -34,13 +27,11 @@ impl State {
 
     fn add_records(&self, edit: &mut Edit<'_>) -> Result<u64, redb::Error> {
         let mut lines_damaged = 0;
-        for entry in fs::read_dir(self.layout.records())? {
+        for (place, path) in journal::list(&self.layout)? {
             if self.ending.load(Ordering::Relaxed) {
                 return Err(io::Error::from(io::ErrorKind::Interrupted).into());
             }
-            let entry = entry?;
-            let Some(place) = entry.file_name().to_str().and_then(Place::from_file_name) else { continue };
-            let records = match journal::read(&entry.path()) {
+            let records = match journal::read(&path) {
                 Ok(Some(records)) => records,
                 Ok(None) => continue,
                 Err(error) => {

@@ -31,7 +31,7 @@ pub(super) enum Line {
         proven_at: u64,
         proof: Said,
     },
-    /// All memberships before this line are gone.
+    /// All memberships before this line are gone, except those by import.
     Withdrawn { at: u64 },
 }
 

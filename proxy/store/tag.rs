@@ -1,6 +1,12 @@
 //! What is known of a tag.
 
-use super::{Error, Store, codec::TagRow, journal::Sync, layout::Place, record::Line};
+use super::{
+    Error, Store,
+    codec::TagRow,
+    journal::{self, Sync},
+    layout::Place,
+    record::Line,
+};
 use crate::oci::{Digest, Registry, Repository, Tag};
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +15,9 @@ pub(super) const HISTORY_MAX: usize = 32;
 /// A tag that was merely confirmed is written at most this often: the index has the exact time, and a
 /// crash may make it this much older.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(600);
+
+/// In the place of when a record was written that could not be.
+const UNWRITTEN: SystemTime = SystemTime::UNIX_EPOCH;
 
 /// What a tag pointed to when upstream was last asked, and before.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +65,7 @@ impl Store {
     /// Records what upstream said of a tag; its history goes on.
     ///
     /// # Errors
-    /// [`Error::Full`] among others: then it may be forgotten with the power.
+    /// [`Error::Full`] among others: then it may be forgotten with the next start.
     pub fn set_tag(
         &self,
         registry: &Registry,
@@ -73,19 +82,22 @@ impl Store {
             Err(_) => journal.read()?.and_then(|mut records| records.tags.remove(tag)),
         };
         let record = record.after(earlier.as_ref().map(|row| &row.record));
-        let renews = earlier
-            .as_ref()
-            .is_some_and(|row| row.record.digest == record.digest && row.record.deleted_at == record.deleted_at);
-        let written_at = match earlier {
-            Some(row) if renews && is_within(record.checked_at, row.written_at) => row.written_at,
-            _ => {
-                let sync = if renews { Sync::Later } else { Sync::Now };
-                journal.append(&[Line::tag(tag.as_str(), &record, !renews)], sync)?;
-                record.checked_at
-            }
+        let renews = earlier.as_ref().is_some_and(|row| {
+            let known = &row.record;
+            row.written_at != UNWRITTEN && known.digest == record.digest && known.deleted_at == record.deleted_at
+        });
+        let sync = if renews { Sync::Later } else { Sync::Now };
+        let append = || journal.append(&[Line::tag(tag.as_str(), &record, !renews)], sync);
+        let (written_at, written) = match earlier {
+            Some(row) if renews && is_within(record.checked_at, row.written_at) => (row.written_at, Ok(())),
+            earlier => match append() {
+                Ok(()) => (record.checked_at, Ok(())),
+                Err(error) => (earlier.filter(|_| renews).map_or(UNWRITTEN, |row| row.written_at), Err(error)),
+            },
         };
-        let _ = self.state.index.edit(|edit| edit.set_tag(&place, tag, &TagRow { record, written_at }));
-        Ok(())
+        let row = TagRow { record: record.clone(), written_at };
+        let indexed = self.state.index.edit(|edit| edit.set_tag(&place, tag, &row));
+        journal::settle(written, indexed, append)
     }
 
     /// Whether any tag of a repository was ever asked for. Cheaper than [`Store::tags`].

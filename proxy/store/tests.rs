@@ -1,5 +1,7 @@
 //! The store through its front door, and what lies in its directory damaged in every way at hand.
 
+mod rights;
+
 use super::*;
 use crate::oci::{MediaType, Tag};
 use std::{
@@ -418,7 +420,7 @@ fn the_least_recently_used_go_first() {
     }
     store.blob(&digests[0]).unwrap();
     let held = Digest::of(&contents[1]);
-    let evicted = store.evict(300, &|digest| *digest == held).unwrap();
+    let evicted = store.evict(300, &|digest| *digest == held, &[]).unwrap();
     assert_eq!((evicted, store.size_bytes()), (Evicted { blobs: 3, bytes: 300 }, 300));
     let left: Vec<_> = digests.iter().map(|d| store.blob(d).unwrap().is_some()).collect();
     assert_eq!(left, [true, true, false, false, false, true]);
@@ -530,7 +532,7 @@ fn the_size_is_right_whatever_happened_at_once() {
                     let digest = Digest::of(content);
                     match random.u8(..8) {
                         0 => store.discard(&digest).unwrap(),
-                        1 => drop(store.evict(300, &|_| false).unwrap()),
+                        1 => drop(store.evict(300, &|_| false, &[]).unwrap()),
                         2 => store.state.flush_uses(),
                         3 | 4 => drop(store.blob(&digest).unwrap()),
                         _ => assert_eq!(store.put(&digest, content).unwrap().read_all().unwrap(), *content),
@@ -583,7 +585,7 @@ fn a_document_is_given_back_whole_or_not_at_all() {
     store.set_document(&registry(), &name, "tags", document("two")).unwrap();
     assert_eq!(store.document(&registry(), &name, "tags").unwrap(), Some(document("two")));
     assert_eq!(store.document(&registry(), &repository("y"), "tags").unwrap(), None);
-    let large = Document { bytes: vec![0; 4 * 1024 * 1024 + 1].into(), ..document("") };
+    let large = Document { bytes: vec![0; 8 * 1024 * 1024 + 1].into(), ..document("") };
     assert!(matches!(store.set_document(&registry(), &name, "tags", large), Err(Error::TooLarge { .. })));
     let path = fs::read_dir(directory.path().join("documents")).unwrap().next().unwrap().unwrap().path();
     let whole = fs::read(&path).unwrap();
