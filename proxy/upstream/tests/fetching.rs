@@ -212,7 +212,9 @@ async fn a_list_of_tags_without_end_has_one_here() {
         reply(200, &[("link", &link)], "{\"tags\":[\"x\"]}")
     })
     .await;
-    assert_eq!(origin.client().tags(&repository("a")).await.unwrap().len(), 100);
+    let failure = origin.client().tags(&repository("a")).await.unwrap_err();
+    assert_eq!((failure.kind, failure.detail.as_deref()), (Kind::Malformed, Some("more than 100 pages of tags")));
+    assert_eq!(origin.seen().len(), 100);
 }
 
 #[tokio::test]
