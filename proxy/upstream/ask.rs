@@ -88,6 +88,11 @@ impl<'a> Ask<'a> {
         Self { kind: AskKind::Blob, method, path, repository: Some(repository), accept: "*/*", range }
     }
 
+    /// Whether upstreams count it: Docker Hub counts manifests that are fetched, and neither HEADs nor blobs.
+    fn is_counted(&self) -> bool {
+        self.kind == AskKind::Manifest && self.method == Method::GET
+    }
+
     fn attempt_timeout(&self) -> Duration {
         match self.kind {
             AskKind::Blob if self.method == Method::GET => BLOB_TIMEOUT,
@@ -111,6 +116,9 @@ impl<'a> Ask<'a> {
 impl Upstream {
     /// Asks until there is an answer of success, or a failure that more asking will not change.
     pub(super) async fn ask(&self, ask: &Ask<'_>, deadline: Instant) -> Result<(Answer, Asked), Failure> {
+        if let Some(failure) = self.pause.failure().filter(|_| ask.is_counted()) {
+            return Err(failure);
+        }
         let started = Instant::now();
         let mut progress = Progress::default();
         let asking = self.ask_in_turn(ask, deadline, &mut progress);
@@ -139,6 +147,9 @@ impl Upstream {
                 failure.attempts = attempts;
                 failure.elapsed = started.elapsed();
                 failure.rate = self.rate_budget();
+                if failure.kind == Kind::RateLimited && ask.is_counted() {
+                    self.pause.begin(&failure);
+                }
                 tracing::debug!(
                     upstream.registry = %self.registry, upstream.path = %ask.path.split('?').next().unwrap_or_default(),
                     failure = %failure, "upstream failed"

@@ -11,7 +11,7 @@ use super::{
     failure::{Failure, Kind, Step},
     listing,
     proof::Proof,
-    rate::RateBudget,
+    rate::{Pause, RateBudget},
     retry::{self, RetryBudget},
     token::Tokens,
 };
@@ -57,6 +57,7 @@ pub struct Upstream {
     /// What is known of the credential as a whole, so that its refusal can be told from one of a single repository.
     pub(super) proof: Proof,
     pub(super) rate: Mutex<Option<RateBudget>>,
+    pub(super) pause: Pause,
     pub(super) warned: Mutex<HashSet<String>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) retries: RetryBudget,
@@ -88,6 +89,7 @@ impl Upstream {
             tokens: Tokens::default(),
             proof: Proof::default(),
             rate: Mutex::default(),
+            pause: Pause::default(),
             warned: Mutex::default(),
             retries: RetryBudget::default(),
             distrust: Distrust::default(),

@@ -9,8 +9,10 @@ use tokio::time::Instant;
 
 /// Refusals in a row that are taken for bad luck.
 const REFUSALS_MIN: u32 = 5;
-/// How often it is tried from then on. Short, so that an upstream that was wrong itself is noticed to be right again.
-const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// How long it is not tried then: short at first, so that an upstream that was wrong itself is noticed to be right
+/// again, and twice as long after each further refusal.
+const INTERVAL_MIN: Duration = Duration::from_secs(5);
+const INTERVAL_MAX: Duration = Duration::from_secs(300);
 
 /// What became of the credential of one upstream lately.
 #[derive(Debug, Default)]
@@ -35,7 +37,7 @@ impl Distrust {
         if Instant::now() < refusals.probe_at {
             return Some(refusals.last.clone());
         }
-        refusals.probe_at = Instant::now() + PROBE_INTERVAL;
+        refusals.probe_at = Instant::now() + interval(refusals.count);
         None
     }
 
@@ -44,14 +46,22 @@ impl Distrust {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before =
             state.as_ref().filter(|refusals| refusals.generation == generation).map_or(0, |before| before.count);
-        let probe_at = Instant::now() + PROBE_INTERVAL;
-        *state = Some(Refusals { generation, count: before.saturating_add(1), probe_at, last: trouble.clone() });
+        let count = before.saturating_add(1);
+        let mut last = trouble.clone();
+        // The words were about another question.
+        last.failure.message = None;
+        *state = Some(Refusals { generation, count, probe_at: Instant::now() + interval(count), last });
     }
 
     /// It was accepted.
     pub(super) fn accepted(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+fn interval(count: u32) -> Duration {
+    let doublings = count.saturating_sub(REFUSALS_MIN).min(16);
+    (INTERVAL_MIN * (1 << doublings)).min(INTERVAL_MAX)
 }
 
 #[cfg(test)]
@@ -65,14 +75,15 @@ mod tests {
         let trouble = Trouble::from(failure);
         let distrust = Distrust::default();
         let mut shown = 0;
-        for _ in 0..1000 {
+        for _ in 0..10_000 {
             if distrust.refusal(1).is_none() {
                 shown += 1;
                 distrust.refused(1, &trouble);
             }
             tokio::time::advance(Duration::from_millis(100)).await;
         }
-        assert!((20..=26).contains(&shown), "{shown}");
+        // Five, then after 5, 10, 20, 40, 80, 160, 300 and 300 s.
+        assert!((12..=14).contains(&shown), "{shown}");
         assert!(distrust.refusal(2).is_none(), "a changed credential is trusted");
         distrust.accepted();
         assert!(distrust.refusal(1).is_none());

@@ -36,16 +36,23 @@ struct IndexJson<'a> {
 /// All tags of `repository`.
 pub(super) async fn tags(upstream: &Upstream, repository: &Repository, deadline: Instant) -> Result<Vec<Tag>, Failure> {
     let mut tags = Vec::new();
-    let mut next = Some(format!("/v2/{repository}/tags/list?n=1000"));
-    for _ in 0..PAGES_MAX {
-        let Some(path) = next.take() else { break };
+    let mut path = format!("/v2/{repository}/tags/list?n=1000");
+    for number in 1.. {
         let (page, asked) = page(upstream, repository, path, "application/json", deadline).await?;
+        let malformed = |detail: String| asked.failure(Kind::Malformed, Step::Body).with_detail(detail);
         let object = document::is_object(&page.bytes);
         let json = object.then(|| serde_json::from_slice::<TagsJson>(&page.bytes).ok()).flatten();
-        let json = json.ok_or_else(|| asked.failure(Kind::Malformed, Step::Body).with_detail("no list of tags"))?;
-        let valid = json.tags.unwrap_or_default().into_iter().filter_map(|tag| tag.parse().ok());
-        tags.extend(valid.take(TAGS_MAX - tags.len()));
-        next = page.next.filter(|_| tags.len() < TAGS_MAX);
+        let json = json.ok_or_else(|| malformed("no list of tags".to_owned()))?;
+        tags.extend(json.tags.unwrap_or_default().into_iter().filter_map(|tag| tag.parse().ok()));
+        // A part would be taken for the whole.
+        if tags.len() > TAGS_MAX {
+            return Err(malformed(format!("more than {TAGS_MAX} tags")));
+        }
+        path = match page.next {
+            Some(_) if number == PAGES_MAX => return Err(malformed(format!("more than {PAGES_MAX} pages of tags"))),
+            Some(next) => next,
+            None => break,
+        };
     }
     Ok(tags)
 }
@@ -70,10 +77,10 @@ pub(super) async fn referrers(
     let mut next = page_first.next.clone();
     let mut pages = vec![page_first];
     let mut size_bytes = 0;
-    while let Some(path) = next.take().filter(|_| pages.len() < PAGES_MAX) {
+    while let Some(path) = next.take() {
         let (page, asked) = page(upstream, repository, path, MediaType::OCI_INDEX, deadline).await?;
         size_bytes += page.bytes.len();
-        if size_bytes > MANIFEST_SIZE_BYTES_MAX || manifests(&page.bytes).is_none() {
+        if pages.len() == PAGES_MAX || size_bytes > MANIFEST_SIZE_BYTES_MAX || manifests(&page.bytes).is_none() {
             return Err(asked
                 .failure(Kind::Malformed, Step::Body)
                 .with_detail("no list of referrers, or one too large"));
@@ -132,15 +139,25 @@ async fn page(
 
 /// The target of `Link: <...>; rel="next"` (RFC 8288), if it is of the same origin.
 fn next_page(current: &Url, headers: &HeaderMap) -> Option<String> {
-    let link = headers.get_all(header::LINK).iter().filter_map(|value| value.to_str().ok()).find_map(|text| {
+    let values = headers.get_all(header::LINK).iter().filter_map(|value| value.to_str().ok());
+    let link = values.flat_map(links).find_map(|text| {
         let (target, parameters) = text.trim().strip_prefix('<')?.split_once('>')?;
         let is_next = |parameter: &str| matches!(parameter.trim(), "rel=\"next\"" | "rel=next");
-        parameters.split([';', ',']).any(is_next).then_some(target)
+        parameters.split(';').any(is_next).then_some(target)
     })?;
     let url = current.join(link).ok()?;
     (Origin::of(&url)? == Origin::of(current)? && url.username().is_empty()).then_some(())?;
     let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
     Some(format!("{}{query}", url.path())).filter(|path| path.len() <= 4096)
+}
+
+/// The links of one line; a comma within a target is part of it.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let mut within = false;
+    text.split(move |c: char| {
+        within = if within { c != '>' } else { c == '<' };
+        c == ',' && !within
+    })
 }
 
 #[cfg(test)]
@@ -165,6 +182,9 @@ mod tests {
             ("<https://registry.example:444/v2/>; rel=\"next\"", None),
             ("<https://user@registry.example/v2/>; rel=\"next\"", None),
             ("</v2/a/tags/list>; rel=\"prev\"", None),
+            ("</prev>; rel=\"prev\", </next?last=a,b>; title=x; rel=\"next\", <>; x", Some("/next?last=a,b")),
+            ("</first>; rel=\"first\", </last>; rel=\"last\"", None),
+            ("</prev>; rel=\"prev\", rel=\"next\"", None),
             ("/v2/a/tags/list; rel=\"next\"", None),
             ("", None),
         ] {

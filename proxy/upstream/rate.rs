@@ -1,7 +1,11 @@
 //! What an upstream says of its rate limit.
 
+use super::failure::Failure;
 use http::HeaderMap;
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 use tokio::time::Instant;
 
 /// A rate limit as upstream last told it. Nothing told means nothing known: upstreams leave the headers out for accounts
@@ -18,8 +22,37 @@ pub struct RateBudget {
     pub seen_at: Instant,
 }
 
-/// The wish to be left alone is honoured up to a day.
+/// The wish to be left alone is told up to a day,
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// and honoured within these limits: a longer one would outlive the limit it is about.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Where nothing was wished.
+const PAUSE_USUAL: Duration = Duration::from_secs(5);
+
+/// What is counted by upstream is not asked for while it refuses to count more: each refusal may prolong the limit.
+#[derive(Debug, Default)]
+pub(super) struct Pause(Mutex<Option<(Instant, Failure)>>);
+
+impl Pause {
+    /// Upstream refused with `failure`.
+    pub(super) fn begin(&self, failure: &Failure) {
+        let wait = failure.retry_after.unwrap_or(PAUSE_USUAL).clamp(PAUSE_MIN, PAUSE_MAX);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now() + wait, failure.clone()));
+    }
+
+    /// The last refusal, as long as it is not asked again.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (until, failure) = state.as_ref()?;
+        let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+        let mut failure = failure.clone();
+        failure.attempts = 0;
+        failure.elapsed = Duration::ZERO;
+        failure.retry_after = Some(failure.retry_after.unwrap_or_default().max(left));
+        Some(failure)
+    }
+}
 
 impl RateBudget {
     /// Reads Docker Hub's `ratelimit-limit: 100;w=21600` and `ratelimit-remaining: 76;w=21600`.
@@ -39,10 +72,19 @@ fn quantity(text: &str) -> Option<(u64, Option<u64>)> {
     Some((count, parts.find_map(|part| part.strip_prefix("w=")?.trim().parse().ok())))
 }
 
-/// `Retry-After` in seconds (RFC 9110, 10.2.3). The form with a date is left alone: it needs two clocks to agree.
+/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), which is measured by upstream's own clock where it tells it.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let date = |text: &str| httpdate::parse_http_date(text).ok();
+    let wish = text(http::header::RETRY_AFTER)?;
+    let wait = match wish.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let now = text(http::header::DATE).and_then(date).unwrap_or_else(SystemTime::now);
+            date(wish)?.duration_since(now).unwrap_or_default()
+        }
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
@@ -77,11 +119,18 @@ mod tests {
 
     #[test]
     fn reads_how_long_to_wait() {
-        for (text, expected) in
-            [("120", Some(120)), ("0", Some(0)), ("999999999", Some(86400)), ("Wed, 21 Oct 2015 07:28:00 GMT", None)]
-        {
+        for (text, expected) in [
+            ("120", Some(120)),
+            ("0", Some(0)),
+            ("999999999", Some(86400)),
+            ("Wed, 21 Oct 2015 07:28:30 GMT", Some(30)),
+            ("Wed, 21 Oct 2015 07:27:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
             let mut headers = HeaderMap::new();
             headers.insert("retry-after", text.parse().unwrap());
+            headers.insert("date", "Wed, 21 Oct 2015 07:28:00 GMT".parse().unwrap());
             assert_eq!(retry_after(&headers).map(|wait| wait.as_secs()), expected, "{text}");
         }
     }

@@ -153,6 +153,35 @@ async fn a_rate_limit_is_told_and_not_asked_against() {
 }
 
 #[tokio::test]
+async fn manifests_are_not_fetched_while_the_rate_limit_lasts() {
+    for (wish, seconds) in [(Some("3"), 3), (None, 5), (Some("7200"), 60), (Some("0"), 1)] {
+        let origin = Origin::start(move |origin, seen| match (seen.method.as_str(), origin.seen().len()) {
+            ("GET", 1) if seen.path.contains("/manifests/") => {
+                let headers: Vec<_> = wish.map(|wish| ("retry-after", wish)).into_iter().collect();
+                reply(429, &headers, "{\"errors\":[{\"code\":\"TOOMANYREQUESTS\",\"message\":\"slower\"}]}")
+            }
+            _ => ok(MANIFEST),
+        })
+        .await;
+        let client = origin.client();
+        client.manifest(&repository("a"), &tag("1")).await.unwrap_err();
+        for _ in 0..3 {
+            let failure = client.manifest(&repository("b"), &tag("1")).await.unwrap_err();
+            assert_eq!((failure.kind, failure.status), (Kind::RateLimited, Some(429)));
+            assert_eq!(failure.message.as_deref(), Some("slower"));
+            assert!(failure.retry_after.is_some());
+        }
+        assert_eq!(origin.seen().len(), 1);
+        client.manifest_head(&repository("b"), &tag("1")).await.unwrap();
+        client.blob(&repository("b"), &digest(), None).await.unwrap();
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
+        client.manifest(&repository("b"), &tag("1")).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn tags_come_from_all_pages_of_the_same_origin() {
     let foreign = Origin::start(|_, _| ok("{\"tags\":[\"foreign\"]}")).await;
     let elsewhere = format!("<{}>; rel=\"next\"", foreign.url("/v2/a/tags/list"));
@@ -183,7 +212,9 @@ async fn a_list_of_tags_without_end_has_one_here() {
         reply(200, &[("link", &link)], "{\"tags\":[\"x\"]}")
     })
     .await;
-    assert_eq!(origin.client().tags(&repository("a")).await.unwrap().len(), 100);
+    let failure = origin.client().tags(&repository("a")).await.unwrap_err();
+    assert_eq!((failure.kind, failure.detail.as_deref()), (Kind::Malformed, Some("more than 100 pages of tags")));
+    assert_eq!(origin.seen().len(), 100);
 }
 
 #[tokio::test]
