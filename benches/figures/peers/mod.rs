@@ -127,14 +127,14 @@ impl Peers {
 
     /// Starts `kind` with nothing cached and waits until it answers.
     pub fn start(&self, kind: Kind, setting: Setting<'_>) -> Result<Server, Error> {
-        if kind == Kind::Direct {
-            return Ok(Server { address: setting.origin.address, kind, process: None, _directory: None });
-        }
         let directory =
             tempfile::Builder::new().prefix("server-").tempdir_in(&self.directory).map_err(Error::Directory)?;
         let path = directory.path();
         let (address, process) = match kind {
-            Kind::Direct | Kind::Larder => larder::start(program(&self.larder, "larder")?, path, setting)?,
+            Kind::Direct => {
+                return Ok(Server { address: setting.origin.address, kind, process: None, _directory: None });
+            }
+            Kind::Larder => larder::start(program(&self.larder, "larder")?, path, setting)?,
             Kind::Distribution => distribution::start(program(&self.distribution, "docker-registry")?, path, setting)?,
             Kind::NginxFiles => nginx::start_files(program(&self.nginx, "nginx")?, path, setting)?,
             Kind::NginxCache => {

@@ -177,11 +177,7 @@ impl Bench<'_> {
                 }
             }
         }
-        servers
-            .into_iter()
-            .zip(all)
-            .map(|((kind, server), (_, samples))| (kind, server.and_then(|_| samples)))
-            .collect()
+        servers.into_iter().zip(all).map(|((kind, server), (_, samples))| (kind, server.and(samples))).collect()
     }
 }
 

@@ -65,9 +65,7 @@ impl Figure for ProcessorTime {
     }
 
     fn reached(&self, larder: &Cell, peers: &[&Cell]) -> bool {
-        let others = peers.iter().filter_map(|peer| peer.value);
-        others
-            .fold(Some(f64::INFINITY), |least, peer| least.map(|least| least.min(peer)))
-            .is_some_and(|least| larder.value.is_some_and(|used| used <= least * RATIO_MAX))
+        let least = peers.iter().filter_map(|peer| peer.value).fold(f64::INFINITY, f64::min);
+        larder.value.is_some_and(|used| used <= least * RATIO_MAX)
     }
 }
