@@ -14,7 +14,11 @@ use arguments::Arguments;
 use clap::Parser as _;
 use peers::{Kind, Peers};
 use rows::{Bench, FIGURES};
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 /// Twice what the slowest run should take: then something hangs.
 const DEADLINE_QUICK: Duration = Duration::from_secs(6 * 60);
@@ -57,10 +61,12 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         let kinds: Vec<Kind> = figure.kinds().iter().copied().filter(|kind| peers.has(*kind)).collect();
         eprintln!("{}: {}", figure.id(), figure.title(extent));
         let bench = Bench { peers: &peers, origin: &origin, extent, directory: directory.path() };
+        let started = Instant::now();
         let cells = figure.measure(&bench, &kinds);
         for cell in &cells {
             eprintln!("    {}: {}", cell.kind.name(), cell.text);
         }
+        eprintln!("    took {:.0} s", started.elapsed().as_secs_f64());
         rows.push((*figure, cells));
     }
     let machine = machine::describe(directory.path());
