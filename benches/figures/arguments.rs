@@ -1,6 +1,9 @@
 //! The command line.
 
-use crate::rows::{Extent, FIGURES};
+use crate::{
+    peers::Kind,
+    rows::{Extent, FIGURES},
+};
 use clap::Parser;
 use std::path::PathBuf;
 
@@ -20,9 +23,9 @@ pub struct Arguments {
     /// Measure this larder instead of the one just built
     #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_larder"))]
     pub larder: PathBuf,
-    /// Leave larder out
-    #[arg(long)]
-    pub peers_only: bool,
+    /// Only this system; may be given several times
+    #[arg(long, value_name = "SYSTEM", value_parser = Kind::ALL.map(Kind::id).to_vec())]
+    system: Vec<String>,
     /// Where the caches are kept while measuring
     #[arg(long, value_name = "PATH", default_value_os_t = std::env::temp_dir())]
     pub directory: PathBuf,
@@ -40,5 +43,10 @@ impl Arguments {
     /// Whether a row is wanted.
     pub fn wants(&self, id: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == id)
+    }
+
+    /// Whether a system is wanted.
+    pub fn wants_system(&self, kind: Kind) -> bool {
+        self.system.is_empty() || self.system.iter().any(|system| system == kind.id())
     }
 }

@@ -50,15 +50,16 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let directory =
         tempfile::Builder::new().prefix("figures-").tempdir_in(&arguments.directory).map_err(Error::Directory)?;
     watch(directory.path().to_owned(), extent.pick(DEADLINE_QUICK, DEADLINE_FULL))?;
-    let larder = (!arguments.peers_only).then(|| arguments.larder.clone());
-    let peers = Peers::find(larder, directory.path());
+    let peers = Peers::find(&arguments.larder, directory.path());
     let origin = origin::Origin::start()?;
-    for kind in Kind::ALL.into_iter().filter(|kind| !peers.has(*kind)) {
-        eprintln!("left out, not installed or not wanted: {}", kind.name());
+    let (measured, absent): (Vec<Kind>, Vec<Kind>) =
+        Kind::ALL.into_iter().filter(|kind| arguments.wants_system(*kind)).partition(|kind| peers.has(*kind));
+    for kind in absent {
+        eprintln!("left out, its program is not there: {}", kind.name());
     }
     let mut rows = Vec::new();
     for figure in FIGURES.iter().filter(|figure| arguments.wants(figure.id())) {
-        let kinds: Vec<Kind> = figure.kinds().iter().copied().filter(|kind| peers.has(*kind)).collect();
+        let kinds: Vec<Kind> = figure.kinds().iter().copied().filter(|kind| measured.contains(kind)).collect();
         eprintln!("{}: {}", figure.id(), figure.title(extent));
         let bench = Bench { peers: &peers, origin: &origin, extent, directory: directory.path() };
         let started = Instant::now();

@@ -40,6 +40,18 @@ impl Kind {
     pub const ALL: [Self; 6] =
         [Self::Direct, Self::Distribution, Self::NginxCache, Self::NginxCacheLocked, Self::NginxFiles, Self::Larder];
 
+    /// What `--system` calls it.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Distribution => "distribution",
+            Self::NginxCache => "nginx-cache",
+            Self::NginxCacheLocked => "nginx-locked",
+            Self::NginxFiles => "nginx-files",
+            Self::Larder => "larder",
+        }
+    }
+
     /// The head of its column.
     pub fn name(self) -> &'static str {
         match self {
@@ -98,8 +110,9 @@ pub struct Server {
 
 impl Peers {
     /// Looks for the programs; `directory` will hold what they store.
-    pub fn find(larder: Option<PathBuf>, directory: &Path) -> Self {
+    pub fn find(larder: &Path, directory: &Path) -> Self {
         let directory = directory.to_owned();
+        let larder = larder.is_file().then(|| larder.to_owned());
         Self { larder, distribution: find("docker-registry"), nginx: find("nginx"), directory }
     }
 
