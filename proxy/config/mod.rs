@@ -2,15 +2,30 @@
 
 mod alias;
 mod cache;
+mod environment;
+mod error;
+mod given;
+mod key;
+mod load;
 mod pattern;
+mod reference;
+mod resolve;
 mod secret;
+mod section;
 mod server;
+mod shipped;
 mod size;
 mod upstream;
+mod upstream_load;
+
+#[cfg(test)]
+mod tests;
 
 pub use alias::Alias;
 pub use cache::Cache;
+pub use error::{Error, Place};
 pub use pattern::Pattern;
+pub use reference::reference;
 pub use secret::{Secret, SecretSource};
 pub use server::Server;
 pub use size::Size;

@@ -64,11 +64,12 @@ impl Digest {
 
     /// The part behind the colon, lower case.
     pub fn hex(&self) -> String {
-        use fmt::Write as _;
+        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
         let bytes = self.bytes();
         let mut text = String::with_capacity(bytes.len() * 2);
         for byte in bytes {
-            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+            text.push(digit(byte >> 4));
+            text.push(digit(byte & 15));
         }
         text
     }

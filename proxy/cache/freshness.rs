@@ -1,0 +1,176 @@
+//! When a tag is asked for again, and what is served when upstream does not give it: the design's table of tags as a
+//! function. Pure.
+
+use crate::{
+    config,
+    upstream::{Failure, Kind, RateBudget},
+};
+use std::time::{Duration, SystemTime};
+
+/// How long a tag stays served while the whole credential is refused: long enough for a human to see the alarm.
+const CREDENTIAL_REFUSED_MAX: Duration = Duration::from_hours(24);
+
+/// How long a right that upstream once granted outlives upstream's word that it is gone.
+const GRANT_LIFE: Duration = Duration::from_hours(1);
+
+/// After a failure upstream is asked for the same tag again no sooner than this, or than `tag_ttl` where that is less.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// How long this upstream's tags live, and for how long they may outlive it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Policy {
+    pub(super) tag_ttl: Duration,
+    pub(super) stale_max: Duration,
+    pub(super) keep_deleted: Duration,
+}
+
+/// What is held of a tag.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    /// When upstream last confirmed it.
+    pub(super) checked_at: SystemTime,
+    /// When upstream first said that it is gone.
+    pub(super) deleted_at: Option<SystemTime>,
+}
+
+/// What to do with what is held when upstream does not confirm it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Serve it, say why it is stale, and ask again after this long.
+    Serve(Staleness, Duration),
+    /// It may not be served: tell upstream's failure.
+    Tell,
+    /// As [`Decision::Tell`], and the right to all of this repository is gone.
+    Withdraw,
+}
+
+/// Why something is served that upstream did not confirm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staleness {
+    /// Upstream could not be reached, or answered with its own trouble.
+    Unreachable,
+    /// Upstream has not answered yet.
+    Slow,
+    /// Upstream's rate limit is used up.
+    RateLimited,
+    /// Upstream refuses larder's credential.
+    CredentialRefused,
+    /// Upstream refuses this repository, and its last grant is not an hour old.
+    RepositoryRefused,
+    /// Upstream says that the tag is gone.
+    Deleted,
+    /// larder may not dial this upstream.
+    Offline,
+}
+
+impl Policy {
+    pub(super) fn new(cache: &config::Cache, upstream: &config::Upstream) -> Self {
+        Self {
+            tag_ttl: upstream.tag_ttl.unwrap_or(cache.tag_ttl),
+            stale_max: cache.stale_max,
+            keep_deleted: cache.keep_deleted,
+        }
+    }
+
+    /// How long a tag that was just confirmed is not asked for again: longer as the rate budget shrinks.
+    pub(super) fn life(&self, budget: Option<&RateBudget>) -> Duration {
+        let factor = match budget {
+            Some(budget) if budget.limit > 0 => match budget.remaining * 100 / budget.limit {
+                0..10 => 10,
+                10..25 => 4,
+                25..50 => 2,
+                _ => 1,
+            },
+            _ => 1,
+        };
+        self.tag_ttl * factor
+    }
+
+    /// What becomes of `held` when upstream answers with `failure`.
+    pub(super) fn decide(&self, held: Held, failure: &Failure, now: SystemTime) -> Decision {
+        // A clock that was set back makes things fresh rather than ancient.
+        let age = |since: SystemTime| now.duration_since(since).unwrap_or(Duration::ZERO);
+        let retry = RETRY_AFTER.min(self.tag_ttl);
+        let unconfirmed = age(held.checked_at);
+        let within = |max: Duration, staleness, retry| {
+            if unconfirmed <= max { Decision::Serve(staleness, retry) } else { Decision::Tell }
+        };
+        match failure.kind {
+            Kind::Unavailable | Kind::Busy | Kind::Mismatch | Kind::Refused | Kind::Malformed => {
+                within(self.stale_max, Staleness::Unreachable, retry)
+            }
+            Kind::RateLimited => {
+                let retry = failure.retry_after.unwrap_or(retry).clamp(retry, Duration::from_mins(15));
+                within(self.stale_max, Staleness::RateLimited, retry)
+            }
+            Kind::CredentialRefused => within(CREDENTIAL_REFUSED_MAX, Staleness::CredentialRefused, retry),
+            Kind::RepositoryRefused if unconfirmed <= GRANT_LIFE => {
+                Decision::Serve(Staleness::RepositoryRefused, retry)
+            }
+            Kind::RepositoryRefused => Decision::Withdraw,
+            Kind::NotFound if held.deleted_at.map_or(Duration::ZERO, age) <= self.keep_deleted => {
+                Decision::Serve(Staleness::Deleted, self.tag_ttl)
+            }
+            Kind::NotFound => Decision::Tell,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{oci::Registry, upstream::Step};
+
+    const MINUTE: Duration = Duration::from_mins(1);
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn failure(kind: Kind) -> Failure {
+        Failure {
+            upstream: Registry::docker_hub(),
+            kind,
+            step: Step::Headers,
+            host: "https://registry-1.docker.io".to_owned(),
+            status: None,
+            code: None,
+            message: None,
+            attempts: 1,
+            elapsed: Duration::ZERO,
+            retry_after: None,
+            rate: None,
+            credential: None,
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn the_table_of_tags_row_by_row() {
+        let policy = Policy { tag_ttl: MINUTE, stale_max: DAY * 30, keep_deleted: DAY * 30 };
+        let now = SystemTime::now();
+        let retry = RETRY_AFTER;
+        let rows = [
+            (Kind::Unavailable, DAY * 29, None, Decision::Serve(Staleness::Unreachable, retry)),
+            (Kind::Unavailable, DAY * 31, None, Decision::Tell),
+            (Kind::RateLimited, DAY * 29, None, Decision::Serve(Staleness::RateLimited, retry)),
+            (Kind::RateLimited, DAY * 31, None, Decision::Tell),
+            (Kind::CredentialRefused, DAY - MINUTE, None, Decision::Serve(Staleness::CredentialRefused, retry)),
+            (Kind::CredentialRefused, DAY + MINUTE, None, Decision::Tell),
+            (Kind::RepositoryRefused, MINUTE * 59, None, Decision::Serve(Staleness::RepositoryRefused, retry)),
+            (Kind::RepositoryRefused, MINUTE * 61, None, Decision::Withdraw),
+            (Kind::NotFound, DAY * 60, None, Decision::Serve(Staleness::Deleted, MINUTE)),
+            (Kind::NotFound, DAY * 60, Some(DAY * 29), Decision::Serve(Staleness::Deleted, MINUTE)),
+            (Kind::NotFound, DAY * 60, Some(DAY * 31), Decision::Tell),
+        ];
+        for (kind, unconfirmed, deleted, expected) in rows {
+            let held = Held { checked_at: now - unconfirmed, deleted_at: deleted.map(|ago| now - ago) };
+            assert_eq!(policy.decide(held, &failure(kind), now), expected, "{kind:?} {unconfirmed:?} {deleted:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_set_back_a_year_does_not_make_tags_stale() {
+        let policy = Policy { tag_ttl: MINUTE, stale_max: DAY, keep_deleted: DAY };
+        let now = SystemTime::now();
+        let held = Held { checked_at: now + DAY * 365, deleted_at: None };
+        assert!(matches!(policy.decide(held, &failure(Kind::Unavailable), now), Decision::Serve(..)));
+    }
+}
