@@ -99,7 +99,8 @@ fn modules_import_only_from_rows_above() {
 
 #[test]
 fn an_upward_import_is_found() {
-    let planted = "use crate::{\n    oci::{self, Digest},\n    server::{Server, pull},\n};\nfn f() { crate::cli::run() }";
+    let planted =
+        "use crate::{\n    oci::{self, Digest},\n    server::{Server, pull},\n};\nfn f() { crate::cli::run() }";
     assert_eq!(breaches("cache", planted), ["cache imports cli", "cache imports server"]);
     assert_eq!(breaches("store", "use crate::oci::Digest;"), Vec::<String>::new());
     assert_eq!(breaches("store", "use crate::transport::Transport;"), ["store imports transport"]);

@@ -6,10 +6,7 @@ use crate::{
     oci::{Digest, Reference, Repository, Tag, Target},
     upstream::{self, Kind, RateBudget, Step},
 };
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 fn target(reference: &str) -> Target {

@@ -60,15 +60,25 @@ impl Figure for Rate {
             pull_once(&request)
         };
         let samples = bench.warm(kinds, bench.extent.pick(2, 3), setting, warm, |server| {
+            let before = server.processor_seconds();
             let (rate, outcome) = load::rate(&Request::get(server, &content), CONNECTIONS, duration)?;
-            Ok((rate, percentile(&faultless(outcome)?.first_byte, 99)))
+            let used = before.zip(server.processor_seconds()).map(|(before, after)| after - before);
+            let times = faultless(outcome)?.first_byte;
+            let microseconds = used.map_or(0.0, |used| used * 1e6 / times.len() as f64);
+            Ok((rate, percentile(&times, 99), microseconds))
         });
-        let tell = |kind, samples: Vec<(f64, f64)>| {
-            let rates: Vec<f64> = samples.iter().map(|(rate, _)| *rate).collect();
-            let p99: Vec<f64> = samples.iter().map(|(_, p99)| *p99).collect();
+        let tell = |kind, samples: Vec<(f64, f64, f64)>| {
+            let rates: Vec<f64> = samples.iter().map(|(rate, ..)| *rate).collect();
+            let p99: Vec<f64> = samples.iter().map(|(_, p99, _)| *p99).collect();
+            // Of one answer; where other work disturbs the machine, it tells more than the rate.
+            let used: Vec<f64> = samples.iter().map(|(.., used)| *used).collect();
             let value = median(&rates);
-            let text = value.map_or_else(String::new, |rate| thousands(rate as u64));
-            let details = serde_json::json!({ "per_second": rates, "p99_seconds": p99 });
+            let mut text = value.map_or_else(String::new, |rate| thousands(rate as u64));
+            if let Some(used) = median(&used).filter(|used| *used > 0.0) {
+                text += &format!(" ({used:.0} us each)");
+            }
+            let details =
+                serde_json::json!({ "per_second": rates, "p99_seconds": p99, "processor_microseconds": used });
             Cell { kind, text, value, details }
         };
         samples.into_iter().map(|(kind, samples)| Cell::of(kind, samples, |samples| tell(kind, samples))).collect()

@@ -95,8 +95,7 @@ async fn open(config: Arc<Config>) -> Result<Opened, Failure> {
         .map_err(|error| Failure::from_error(&error))?;
     let store = Arc::new(store);
     let metrics = Arc::new(Metrics::default());
-    let upstreams =
-        Arc::new(Upstreams::new(&config, Arc::clone(&metrics)).map_err(|error| Failure::usage(&error))?);
+    let upstreams = Arc::new(Upstreams::new(&config, Arc::clone(&metrics)).map_err(|error| Failure::usage(&error))?);
     let cache = Cache::new(Arc::clone(&config), Arc::clone(&store), upstreams, Arc::clone(&metrics));
     let registry_door = doors::open(config.server.listen, "server.listen")?;
     let admin_door = doors::open(config.server.admin, "server.admin")?;
