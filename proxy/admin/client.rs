@@ -1,8 +1,9 @@
 //! The other end of the socket: how a command finds and asks a running server.
 
 use super::{
-    Error, Socket,
+    Error,
     commands::{REFRESH, Refresh, Refreshed, Refused},
+    socket,
 };
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
@@ -15,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::{net::UnixStream, time};
+use tokio::time;
 
 /// The server gives itself 30 s for an answer.
 const TIMEOUT: Duration = Duration::from_secs(35);
@@ -58,8 +59,7 @@ impl Client {
     }
 
     async fn exchange(&self, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), Error> {
-        let stream =
-            UnixStream::connect(Socket::path(&self.directory)).await.map_err(|source| self.unreached(source))?;
+        let stream = socket::connect(&self.directory).await.map_err(|source| self.unreached(source))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.no_answer("it broke off", error))?;
         let request = Request::post(path)

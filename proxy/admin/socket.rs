@@ -7,13 +7,18 @@ use rustix::{
 };
 use std::{
     fs, io,
-    os::unix::{fs::FileTypeExt as _, net::UnixListener as StdListener},
+    os::{
+        fd::AsRawFd as _,
+        unix::{fs::FileTypeExt as _, net::UnixListener as StdListener},
+    },
     path::{Path, PathBuf},
 };
 use tokio::net::{UnixListener, UnixStream};
 
 const NAME: &str = "larder.sock";
 const BACKLOG: i32 = 16;
+/// `sun_path` of unix(7), without the byte that ends it.
+const PATH_SIZE_BYTES_MAX: usize = 107;
 
 /// The socket, bound; its file goes when this is dropped.
 #[derive(Debug)]
@@ -27,7 +32,7 @@ impl Socket {
     /// directory, so nobody listens on it. Needs a runtime.
     ///
     /// # Errors
-    /// [`Error::Bind`]; a path of more than 107 bytes is one of the reasons.
+    /// [`Error::Bind`]
     pub fn bind(directory: &Path) -> Result<Self, Error> {
         let path = Self::path(directory);
         let listener = listen(&path).map_err(|source| Error::Bind { path: path.clone(), source })?;
@@ -42,6 +47,31 @@ impl Socket {
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         self.listener.accept().await.map(|(stream, _)| stream)
     }
+}
+
+/// A path that fits into a socket's address, which holds 107 bytes: a longer one goes through a descriptor of its
+/// directory.
+struct Address {
+    path: PathBuf,
+    /// Keeps the descriptor open that the path goes through.
+    _directory: Option<fs::File>,
+}
+
+impl Address {
+    fn of(path: &Path) -> io::Result<Self> {
+        if path.as_os_str().len() <= PATH_SIZE_BYTES_MAX {
+            return Ok(Self { path: path.to_owned(), _directory: None });
+        }
+        let directory = fs::File::open(path.parent().unwrap_or(path))?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(NAME);
+        Ok(Self { path, _directory: Some(directory) })
+    }
+}
+
+/// Connects to the socket of a directory.
+pub(super) async fn connect(directory: &Path) -> io::Result<UnixStream> {
+    let address = Address::of(&Socket::path(directory))?;
+    UnixStream::connect(&address.path).await
 }
 
 impl Drop for Socket {
@@ -61,7 +91,8 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     }
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    let address = Address::of(path)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(&address.path)?)?;
     rustix::fs::chmodat(CWD, path, Mode::RUSR | Mode::WUSR, rustix::fs::AtFlags::empty())?;
     rustix::net::listen(&socket, BACKLOG)?;
     UnixListener::from_std(StdListener::from(socket))

@@ -98,7 +98,19 @@ async fn a_left_over_socket_is_replaced_and_a_file_is_not() {
     drop(Socket::bind(directory.path()).unwrap());
     std::fs::write(&path, "x").unwrap();
     assert!(matches!(Socket::bind(directory.path()), Err(Error::Bind { .. })));
-    assert!(matches!(Socket::bind(Path::new(&"x/".repeat(80))), Err(Error::Bind { .. })));
+    assert!(matches!(Socket::bind(Path::new("/nowhere/at/all")), Err(Error::Bind { .. })));
+}
+
+#[tokio::test]
+async fn a_long_path_is_no_obstacle() {
+    let directory = tempfile::tempdir().unwrap();
+    let deep = directory.path().join("x".repeat(120));
+    std::fs::create_dir(&deep).unwrap();
+    let socket = Socket::bind(&deep).unwrap();
+    let (ours, theirs) = tokio::join!(socket.accept(), socket::connect(&deep));
+    assert!(ours.is_ok() && theirs.is_ok());
+    drop(socket);
+    assert!(!Socket::path(&deep).exists());
 }
 
 #[tokio::test(start_paused = true)]

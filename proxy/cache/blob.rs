@@ -1,10 +1,10 @@
 //! Blobs: held, arriving, or to be fetched.
 
 use super::{
-    ANSWER_SECONDS_MAX, Cache, Cause, Content, ORPHANS_MAX, content_target,
+    Cache, Cause, Content, ORPHANS_MAX, content_target,
     error::failure_of_body,
-    fill::{self, Fill, Readership, State},
-    in_time,
+    fill::{self, Fill, Part, Progress, Readership, State, WITHHELD_BYTES},
+    landed,
     memory::Asked,
     pass::Pass,
 };
@@ -16,6 +16,7 @@ use crate::{
 };
 use futures_util::stream;
 use std::{
+    collections::HashMap,
     sync::{Arc, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -26,11 +27,14 @@ pub struct BlobAnswer(Source);
 
 enum Source {
     Held(Blob),
-    Arriving { fill: Readership, size_bytes: Option<u64> },
+    Arriving { fill: Readership, size_bytes: Option<u64>, upstream: Arc<Upstream>, repository: Repository },
 }
 
 /// A range that begins this far ahead of a fill does not wait for it.
 const FAR_AHEAD_BYTES: u64 = 1 << 20;
+
+/// An upstream that takes longer for a range is no faster than the fill: the headers need not wait for it.
+const BESIDE_TIMEOUT: Duration = Duration::from_secs(4);
 
 impl BlobAnswer {
     /// Its size, unless upstream has not told it.
@@ -42,12 +46,23 @@ impl BlobAnswer {
     }
 
     /// Waits until its size is known: until it is proven, where upstream did not tell it. The fill has its own deadlines.
-    pub async fn sized(&mut self) {
-        if let Source::Arriving { fill, size_bytes } = &mut self.0
-            && size_bytes.is_none()
-        {
-            *size_bytes = fill.ended().await.size_bytes;
+    ///
+    /// # Errors
+    /// When it will not be known.
+    pub async fn sized(&mut self) -> Result<u64, Cause> {
+        let Source::Arriving { fill, size_bytes, .. } = &mut self.0 else {
+            return self.size_bytes().ok_or(Cause::Defect);
+        };
+        if size_bytes.is_none() {
+            let ended = fill.ended().await;
+            if let State::Failed(failure) = ended.state {
+                return Err(Cause::Upstream(failure));
+            }
+            *size_bytes = ended.size_bytes;
         }
+        size_bytes.ok_or_else(|| {
+            failure_of_body(&fill.upstream, Kind::Unavailable, "its size is not known and it cannot be kept").into()
+        })
     }
 
     /// Its bytes from `first` to before `end`; to its own end without one.
@@ -57,7 +72,7 @@ impl BlobAnswer {
                 let end = end.unwrap_or(blob.size_bytes());
                 Content::held(Arc::clone(blob.file()), first, end)
             }
-            Source::Arriving { fill, .. } => match beside(&fill, first, end).await {
+            Source::Arriving { fill, upstream, repository, .. } => match beside(&fill, first, end).await {
                 Some(pass) => Content::arriving(stream::unfold(Some(pass), |pass| async move {
                     let mut pass = pass?;
                     match pass.next().await? {
@@ -65,26 +80,33 @@ impl BlobAnswer {
                         Err(error) => Some((Err(error), None)),
                     }
                 })),
-                None => Content::arriving(fill::read(fill, first, end)),
+                None => Content::arriving(fill::read(fill, Part { first, end, upstream, repository })),
             },
         }
     }
 }
 
 /// A stream of its own for a range far ahead of the fill: lazy-pulling snapshotters read a layer's end first. `None`
-/// where upstream does not give ranges: then the fill is waited for.
+/// where upstream does not give ranges, or too many are fetched so: then the fill is waited for.
 async fn beside(fill: &Fill, first: u64, end: Option<u64>) -> Option<Pass> {
     let progress = fill.progress();
     let (size, end) = (progress.size_bytes?, end?);
     if !matches!(progress.state, State::Receiving) || first < progress.deliverable_bytes + FAR_AHEAD_BYTES {
         return None;
     }
+    let place = fill.place_beside()?;
     let range = ByteRange { first, last: Some(end.checked_sub(1)?) };
-    let answer = fill.upstream.blob(&fill.repository, &fill.digest, Some(range)).await;
-    match answer {
-        Ok(body) if body.first == first => Some(Pass::beside(fill, first, end, size, body)),
+    let asked = fill.upstream.blob(&fill.repository, &fill.digest, Some(range));
+    match timeout(BESIDE_TIMEOUT, asked).await {
+        Ok(Ok(body)) if body.first == first => Some(Pass::beside(fill, (first, end), size, body, place)),
         _ => None,
     }
+}
+
+/// What there is of a blob.
+enum Found {
+    Held(Blob),
+    Arriving(Readership),
 }
 
 impl Cache {
@@ -98,38 +120,49 @@ impl Cache {
         repository: &Repository,
         digest: &Digest,
     ) -> Result<BlobAnswer, Cause> {
-        let member = self.store.member(registry, repository, digest)?.is_some();
-        if let Some(blob) = self.store.blob(digest)? {
+        let target = content_target(registry, repository, digest);
+        let member = self.member(&target).is_some() || self.is_being_kept(&target, digest);
+        if let Some(blob) = self.held_blob(digest) {
             if !member {
-                self.prove_blob(registry, repository, digest).await?;
+                self.prove_blob(&target, digest).await?;
             }
             self.count(registry, CacheOutcome::Hit);
             return Ok(BlobAnswer(Source::Held(blob)));
         }
-        let target = content_target(registry, repository, digest);
         if let Some(failure) = self.memory.failure(Asked::Blob, &target) {
             self.count(registry, CacheOutcome::Missing);
             return Err(Cause::Upstream(failure));
         }
         let upstream = Arc::clone(self.dialled(registry)?);
-        self.count(registry, CacheOutcome::Miss);
         loop {
-            let fill = self.join_fill(&upstream, repository, digest);
-            let ours = (fill.upstream.registry(), &fill.repository) == (registry, repository);
-            if !member && !ours {
-                self.prove_blob(registry, repository, digest).await?;
-            }
-            let opened = timeout(Duration::from_secs(ANSWER_SECONDS_MAX), fill.opened()).await;
-            let progress = opened.map_err(|_| Cause::Slow { seconds: ANSWER_SECONDS_MAX })?;
-            match progress.state {
-                // It never began.
-                State::Failed(failure) if progress.size_bytes.is_none() => {
-                    if ours {
-                        return Err(self.remember(Asked::Blob, &target, Arc::unwrap_or_clone(failure)));
+            let fill = match self.join_fill(&upstream, repository, digest) {
+                Found::Arriving(fill) => fill,
+                // Kept while this was on its way here.
+                Found::Held(blob) => {
+                    if self.member(&target).is_none() {
+                        self.prove_blob(&target, digest).await?;
                     }
-                    // That was another repository's failure: the next fill is this one's own.
+                    self.count(registry, CacheOutcome::Hit);
+                    return Ok(BlobAnswer(Source::Held(blob)));
                 }
-                _ => return Ok(BlobAnswer(Source::Arriving { fill, size_bytes: progress.size_bytes })),
+            };
+            let ours = is_of(&fill, &target);
+            if !member && !ours {
+                self.prove_blob(&target, digest).await?;
+            }
+            match opened(&fill).await {
+                // Nothing was sent yet: the failure can be told in words.
+                Progress { state: State::Failed(failure), .. } if ours => {
+                    return Err(self.remember(Asked::Blob, &target, Arc::unwrap_or_clone(failure)));
+                }
+                // That was another repository's failure: the next fill is this one's own.
+                Progress { state: State::Failed(_), .. } => {}
+                Progress { state, size_bytes, .. } => {
+                    let passes = matches!(state, State::Unstorable);
+                    self.count(registry, if passes { CacheOutcome::PassThrough } else { CacheOutcome::Miss });
+                    let repository = repository.clone();
+                    return Ok(BlobAnswer(Source::Arriving { fill, size_bytes, upstream, repository }));
+                }
             }
         }
     }
@@ -144,50 +177,63 @@ impl Cache {
         repository: &Repository,
         digest: &Digest,
     ) -> Result<u64, Cause> {
-        let member = self.store.member(registry, repository, digest)?;
-        if let (Some(_), Some(blob)) = (&member, self.store.blob(digest)?) {
+        let target = content_target(registry, repository, digest);
+        let member = self.member(&target);
+        if let (Some(_), Some(blob)) = (&member, self.held_blob(digest)) {
             self.count(registry, CacheOutcome::Hit);
             return Ok(blob.size_bytes());
         }
-        // Proven a moment ago, by another HEAD say: upstream's word is fresh.
-        let fresh = |member: &Member| member.proven_at.elapsed().is_ok_and(|age| age < self.config.cache.tag_ttl);
-        if let Some(member) = member.filter(fresh) {
-            return Ok(member.size_bytes);
+        // On its way through this very repository: its answer told the size.
+        let arriving = self.running_fills().get(digest).filter(|fill| is_of(fill, &target)).map(|fill| fill.progress());
+        if let Some(Progress { state: State::Receiving | State::Proven, size_bytes: Some(size), .. }) = arriving {
+            self.count(registry, CacheOutcome::Hit);
+            return Ok(size);
         }
-        let target = content_target(registry, repository, digest);
+        if let Some(size_bytes) = self.just_proven(member) {
+            self.count(registry, CacheOutcome::Hit);
+            return Ok(size_bytes);
+        }
         if let Some(failure) = self.memory.failure(Asked::Blob, &target) {
             self.count(registry, CacheOutcome::Missing);
             return Err(Cause::Upstream(failure));
         }
         self.count(registry, CacheOutcome::Miss);
-        self.prove_blob(registry, repository, digest).await
+        self.prove_blob(&target, digest).await
+    }
+
+    /// Whether upstream has just given it for `target`, and the store is at work on it.
+    fn is_being_kept(&self, target: &Target, digest: &Digest) -> bool {
+        self.running_fills().get(digest).is_some_and(|fill| is_of(fill, target) && fill.is_proven())
+    }
+
+    /// The size of what upstream gave a moment ago, by another HEAD say: its word is fresh.
+    fn just_proven(&self, member: Option<Member>) -> Option<u64> {
+        let member = member?;
+        member.proven_at.elapsed().is_ok_and(|age| age < self.config.cache.tag_ttl).then_some(member.size_bytes)
     }
 
     /// Asks upstream whether this repository gives this blob, and records that it does. Gives its size.
-    async fn prove_blob(
-        self: &Arc<Self>,
-        registry: &Registry,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<u64, Cause> {
-        let target = content_target(registry, repository, digest);
+    async fn prove_blob(self: &Arc<Self>, target: &Target, digest: &Digest) -> Result<u64, Cause> {
         let work = || {
             let (cache, target, digest) = (Arc::clone(self), target.clone(), *digest);
             async move { cache.ask_for_blob(&target, digest).await }
         };
-        in_time(self.rights.join(&target, work)).await
+        landed(self.rights.join(target, work)).await
     }
 
     async fn ask_for_blob(&self, target: &Target, digest: Digest) -> Result<u64, Cause> {
         if let Some(failure) = self.memory.failure(Asked::Blob, target) {
             return Err(Cause::Upstream(failure));
         }
+        if let Some(size_bytes) = self.just_proven(self.member(target)) {
+            return Ok(size_bytes);
+        }
         let upstream = self.dialled(&target.registry)?;
         let size_bytes = match upstream.blob_head(&target.repository, &digest).await {
             Ok(head) => head.size_bytes,
             Err(failure) => return Err(self.remember(Asked::Blob, target, failure)),
         };
-        if let Some(blob) = self.store.blob(&digest)?
+        if let Some(blob) = self.held_blob(&digest)
             && blob.size_bytes() != size_bytes
         {
             let detail = format!("it gives {size_bytes} bytes as the size of a blob of {}", blob.size_bytes());
@@ -195,26 +241,23 @@ impl Cache {
         }
         let member = Member { media_type: None, size_bytes, proven_at: SystemTime::now(), proof: Proof::Upstream };
         let target = target.clone();
-        self.record(move |store| {
-            // A manifest that is also asked for as a blob keeps its media type.
-            if store.member(&target.registry, &target.repository, &digest)?.is_some_and(|m| m.media_type.is_some()) {
-                return Ok(());
-            }
-            store.prove(&target.registry, &target.repository, &digest, member)
-        })
-        .await;
+        self.record(move |store| store.prove(&target.registry, &target.repository, &digest, member)).await;
         Ok(size_bytes)
     }
 
-    /// Joins the fill of `digest`, or starts it.
-    fn join_fill(&self, upstream: &Arc<Upstream>, repository: &Repository, digest: &Digest) -> Readership {
+    /// Joins the fill of `digest`, or starts it; unless it has been kept meanwhile.
+    fn join_fill(&self, upstream: &Arc<Upstream>, repository: &Repository, digest: &Digest) -> Found {
         let mut fills = self.running_fills();
         if let Some(fill) = fills.get(digest)
             && !matches!(fill.progress().state, State::Failed(_) | State::Unstorable)
         {
-            return fill.join();
+            return Found::Arriving(fill.join());
         }
-        self.bound_orphans(&fills);
+        // A fill leaves the list only after its blob is kept: without this look it would be fetched twice.
+        if let Some(blob) = self.held_blob(digest) {
+            return Found::Held(blob);
+        }
+        bound_orphans(&mut fills);
         let fill = Fill::new(*digest, Arc::clone(upstream), repository.clone());
         let readership = fill.join();
         fills.insert(*digest, Arc::clone(&fill));
@@ -222,28 +265,42 @@ impl Cache {
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
         let running = Arc::clone(&self.fills);
         tokio::spawn(async move {
-            let digest = fill.digest;
             // A task of its own within, so that the entry goes by panic too; the fill tells its readers by itself.
             let _ = tokio::spawn(Arc::clone(&fill).run(store, metrics)).await;
+            fill.set_finished();
             let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
-            if running.get(&digest).is_some_and(|other| Arc::ptr_eq(other, &fill)) {
-                running.remove(&digest);
+            if running.get(&fill.digest).is_some_and(|other| Arc::ptr_eq(other, &fill)) {
+                running.remove(&fill.digest);
             }
         });
-        readership
+        Found::Arriving(readership)
     }
 
-    /// Fills go on when their callers hang up; with too many such, the one with the fewest bytes is given up.
-    fn bound_orphans(&self, fills: &MutexGuard<'_, std::collections::HashMap<Digest, Arc<Fill>>>) {
-        let orphans = fills.values().filter(|fill| fill.is_orphan());
-        if orphans.clone().count() >= ORPHANS_MAX
-            && let Some(least) = orphans.min_by_key(|fill| fill.progress().deliverable_bytes)
-        {
-            least.abandon();
-        }
-    }
-
-    fn running_fills(&self) -> MutexGuard<'_, std::collections::HashMap<Digest, Arc<Fill>>> {
+    pub(super) fn running_fills(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Fill>>> {
         self.fills.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether `fill` fetches by the upstream and repository of `target`: then its 2xx is the proof of the right.
+fn is_of(fill: &Fill, target: &Target) -> bool {
+    (fill.upstream.registry(), &fill.repository) == (&target.registry, &target.repository)
+}
+
+/// Waits for upstream's answer; for the end of what is so small that nothing of it goes out before it is proven.
+async fn opened(fill: &Fill) -> Progress {
+    let opened = fill.opened().await;
+    if opened.size_bytes.is_some_and(|size| size <= WITHHELD_BYTES) { fill.ended().await } else { opened }
+}
+
+/// Fills go on when their callers hang up; with too many such, the one with the fewest bytes is given up.
+fn bound_orphans(fills: &mut HashMap<Digest, Arc<Fill>>) {
+    let orphans = fills.values().filter(|fill| fill.is_orphan() && !fill.is_proven());
+    if orphans.clone().count() < ORPHANS_MAX {
+        return;
+    }
+    if let Some(least) = orphans.min_by_key(|fill| fill.progress().deliverable_bytes).cloned() {
+        least.abandon();
+        // At once, so that nobody joins what is about to end.
+        fills.remove(&least.digest);
     }
 }

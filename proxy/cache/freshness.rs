@@ -61,6 +61,8 @@ pub enum Staleness {
     Deleted,
     /// larder may not dial this upstream.
     Offline,
+    /// Upstream does not give its list of tags: these are those that were pulled.
+    OnlyPulled,
 }
 
 impl Policy {
@@ -86,12 +88,34 @@ impl Policy {
         self.tag_ttl * factor
     }
 
+    /// For how much longer a tag that upstream confirmed at `checked_at` is not asked for again: what a restart leaves.
+    /// A time that lies ahead was written by another clock and counts for nothing.
+    pub(super) fn life_left(&self, checked_at: SystemTime, now: SystemTime) -> Option<Duration> {
+        self.tag_ttl.checked_sub(now.duration_since(checked_at).ok()?)
+    }
+
+    /// Whether `held` may be served while upstream's word is waited for. `last` is why it was stale before, if it was.
+    pub(super) fn serves_unasked(&self, held: Held, last: Option<Staleness>, now: SystemTime) -> bool {
+        let max = match last {
+            Some(Staleness::CredentialRefused) => CREDENTIAL_REFUSED_MAX,
+            Some(Staleness::RepositoryRefused) => GRANT_LIFE,
+            _ => self.stale_max,
+        };
+        !self.is_gone(held, now) && age(held.checked_at, now) <= max
+    }
+
+    /// Whether upstream has said for longer than `keep_deleted` that it is gone.
+    fn is_gone(&self, held: Held, now: SystemTime) -> bool {
+        held.deleted_at.is_some_and(|since| age(since, now) >= self.keep_deleted)
+    }
+
     /// What becomes of `held` when upstream answers with `failure`.
     pub(super) fn decide(&self, held: Held, failure: &Failure, now: SystemTime) -> Decision {
-        // A clock that was set back makes things fresh rather than ancient.
-        let age = |since: SystemTime| now.duration_since(since).unwrap_or(Duration::ZERO);
+        if self.is_gone(held, now) {
+            return Decision::Tell;
+        }
         let retry = RETRY_AFTER.min(self.tag_ttl);
-        let unconfirmed = age(held.checked_at);
+        let unconfirmed = age(held.checked_at, now);
         let within = |max: Duration, staleness, retry| {
             if unconfirmed <= max { Decision::Serve(staleness, retry) } else { Decision::Tell }
         };
@@ -108,12 +132,15 @@ impl Policy {
                 Decision::Serve(Staleness::RepositoryRefused, retry)
             }
             Kind::RepositoryRefused => Decision::Withdraw,
-            Kind::NotFound if held.deleted_at.map_or(Duration::ZERO, age) <= self.keep_deleted => {
-                Decision::Serve(Staleness::Deleted, self.tag_ttl)
-            }
-            Kind::NotFound => Decision::Tell,
+            Kind::NotFound if self.keep_deleted.is_zero() => Decision::Tell,
+            Kind::NotFound => Decision::Serve(Staleness::Deleted, self.tag_ttl),
         }
     }
+}
+
+/// A clock that was set back makes things fresh rather than ancient.
+fn age(since: SystemTime, now: SystemTime) -> Duration {
+    now.duration_since(since).unwrap_or(Duration::ZERO)
 }
 
 #[cfg(test)]
@@ -159,11 +186,33 @@ mod tests {
             (Kind::NotFound, DAY * 60, None, Decision::Serve(Staleness::Deleted, MINUTE)),
             (Kind::NotFound, DAY * 60, Some(DAY * 29), Decision::Serve(Staleness::Deleted, MINUTE)),
             (Kind::NotFound, DAY * 60, Some(DAY * 31), Decision::Tell),
+            (Kind::Unavailable, DAY, Some(DAY * 31), Decision::Tell),
         ];
         for (kind, unconfirmed, deleted, expected) in rows {
             let held = Held { checked_at: now - unconfirmed, deleted_at: deleted.map(|ago| now - ago) };
             assert_eq!(policy.decide(held, &failure(kind), now), expected, "{kind:?} {unconfirmed:?} {deleted:?}");
         }
+    }
+
+    #[test]
+    fn a_tag_of_before_a_restart_lives_on_for_what_is_left_of_its_life() {
+        let policy = Policy { tag_ttl: MINUTE, stale_max: DAY, keep_deleted: DAY };
+        let now = SystemTime::now();
+        assert_eq!(policy.life_left(now - Duration::from_secs(20), now), Some(Duration::from_secs(40)));
+        assert_eq!(policy.life_left(now - MINUTE * 2, now), None);
+        assert_eq!(policy.life_left(now + DAY, now), None);
+    }
+
+    #[test]
+    fn what_was_refused_does_not_come_back_because_upstream_is_slow() {
+        let policy = Policy { tag_ttl: MINUTE, stale_max: DAY * 30, keep_deleted: DAY };
+        let now = SystemTime::now();
+        let held = |ago, deleted_at| Held { checked_at: now - ago, deleted_at };
+        assert!(policy.serves_unasked(held(DAY * 2, None), None, now));
+        assert!(!policy.serves_unasked(held(DAY * 31, None), None, now));
+        assert!(!policy.serves_unasked(held(DAY * 2, None), Some(Staleness::CredentialRefused), now));
+        assert!(!policy.serves_unasked(held(MINUTE * 61, None), Some(Staleness::RepositoryRefused), now));
+        assert!(!policy.serves_unasked(held(DAY * 2, Some(now - DAY)), None, now));
     }
 
     #[test]

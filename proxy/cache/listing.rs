@@ -4,7 +4,8 @@
 use super::{
     Cache, Cause, HELD_PATIENCE, Stale,
     freshness::{Decision, Held, Staleness},
-    in_time,
+    landed,
+    memory::Asked,
 };
 use crate::{
     metrics::CacheOutcome,
@@ -13,7 +14,10 @@ use crate::{
     upstream::{Failure, Kind, ManifestBody, Upstream},
 };
 use bytes::Bytes;
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::time::timeout;
 
 /// A list as upstream last gave it.
@@ -63,31 +67,58 @@ impl Cache {
     }
 
     async fn list(self: &Arc<Self>, key: Key) -> Result<Listing, Cause> {
-        let held = self.store.document(&key.registry, &key.repository, &key.name())?;
-        if let Some(held) = &held
-            && let Ok(upstream) = self.dialled(&key.registry)
-            && held.fetched_at.elapsed().is_ok_and(|age| age < self.policy(upstream).tag_ttl)
-        {
-            self.count(&key.registry, CacheOutcome::Hit);
-            return Ok(Listing { bytes: held.bytes.clone(), stale: None });
+        let held = self.held_list(&key);
+        if let Some(listing) = held.as_ref().and_then(|held| self.at_hand(&key, held)) {
+            return Ok(listing);
         }
         let work = || {
-            let (cache, key, held) = (Arc::clone(self), key.clone(), held.clone());
-            async move { cache.relist(&key, held).await }
+            let (cache, key) = (Arc::clone(self), key.clone());
+            async move { cache.relist(&key).await }
         };
         let flight = self.listings.join(&key, work);
-        let Some(held) = held else { return in_time(flight).await };
+        let Some(held) = held else { return landed(flight).await };
         match timeout(HELD_PATIENCE, flight).await {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(Cause::Defect),
-            Err(_) => Ok(self.serve_stale(&key, &held, Staleness::Slow)),
+            Err(_) => {
+                let policy = self.policy(self.dialled(&key.registry)?);
+                if !policy.serves_unasked(state(&held, None), None, SystemTime::now()) {
+                    return Err(Cause::Slow { seconds: HELD_PATIENCE.as_secs() });
+                }
+                Ok(self.serve_stale(&key, &held, Staleness::Slow, Duration::ZERO))
+            }
         }
     }
 
-    async fn relist(self: &Arc<Self>, key: &Key, held: Option<Document>) -> Result<Listing, Cause> {
+    fn held_list(&self, key: &Key) -> Option<Document> {
+        self.readable(self.store.document(&key.registry, &key.repository, &key.name()))
+    }
+
+    /// What needs no word of upstream's: it is fresh, or upstream failed a moment ago.
+    fn at_hand(&self, key: &Key, held: &Document) -> Option<Listing> {
+        let listing = |stale| Listing { bytes: held.bytes.clone(), stale };
+        if let Some(stale) = self.memory.stale_list(key) {
+            self.count(&key.registry, CacheOutcome::Stale);
+            return Some(listing(Some(stale)));
+        }
+        let policy = self.policy(self.dialled(&key.registry).ok()?);
+        policy.life_left(held.fetched_at, SystemTime::now())?;
+        self.count(&key.registry, CacheOutcome::Hit);
+        Some(listing(None))
+    }
+
+    async fn relist(self: &Arc<Self>, key: &Key) -> Result<Listing, Cause> {
+        let held = self.held_list(key);
+        if let Some(listing) = held.as_ref().and_then(|held| self.at_hand(key, held)) {
+            return Ok(listing);
+        }
+        if let Some(failure) = self.memory.failure(Asked::List, &key.target()) {
+            self.count(&key.registry, CacheOutcome::Missing);
+            return Err(Cause::Upstream(failure));
+        }
         let upstream = match (self.dialled(&key.registry), &held) {
             (Ok(upstream), _) => Arc::clone(upstream),
-            (Err(_), Some(held)) => return Ok(self.serve_stale(key, held, Staleness::Offline)),
+            (Err(_), Some(held)) => return Ok(self.serve_stale(key, held, Staleness::Offline, Duration::ZERO)),
             (Err(cause), None) => return self.tags_held(key, cause),
         };
         let fetched = match key.list {
@@ -97,44 +128,63 @@ impl Cache {
         match fetched {
             Ok(bytes) => {
                 self.count(&key.registry, CacheOutcome::Miss);
-                let media_type = MediaType::parse(key.media_type()).ok_or(Cause::Defect)?;
-                let document =
-                    Document { media_type, bytes: bytes.clone(), headers: Vec::new(), fetched_at: SystemTime::now() };
-                let at = key.clone();
-                self.record(move |store| store.set_document(&at.registry, &at.repository, &at.name(), document)).await;
+                self.keep_list(key, bytes.clone()).await?;
                 Ok(Listing { bytes, stale: None })
             }
-            Err(failure) => {
-                let Some(held) = held else { return self.tags_held(key, failure.into()) };
-                let state = Held { checked_at: held.fetched_at, deleted_at: None };
-                match self.policy(&upstream).decide(state, &failure, SystemTime::now()) {
-                    Decision::Serve(staleness, _) => Ok(self.serve_stale(key, &held, staleness)),
-                    Decision::Tell | Decision::Withdraw => Err(failure.into()),
-                }
-            }
+            Err(failure) => self.unconfirmed_list(&upstream, key, held, failure),
         }
     }
 
-    fn serve_stale(&self, key: &Key, held: &Document, staleness: Staleness) -> Listing {
+    async fn keep_list(&self, key: &Key, bytes: Bytes) -> Result<(), Cause> {
+        let media_type = MediaType::parse(key.media_type()).ok_or(Cause::Defect)?;
+        let document = Document { media_type, bytes, headers: Vec::new(), fetched_at: SystemTime::now() };
+        let at = key.clone();
+        self.record(move |store| store.set_document(&at.registry, &at.repository, &at.name(), document)).await;
+        Ok(())
+    }
+
+    fn unconfirmed_list(
+        &self,
+        upstream: &Upstream,
+        key: &Key,
+        held: Option<Document>,
+        failure: Failure,
+    ) -> Result<Listing, Cause> {
+        if let Some(held) = held {
+            match self.policy(upstream).decide(state(&held, Some(&failure)), &failure, SystemTime::now()) {
+                Decision::Serve(staleness, retry_after) => {
+                    return Ok(self.serve_stale(key, &held, staleness, retry_after));
+                }
+                Decision::Tell | Decision::Withdraw => {}
+            }
+        }
+        let cause = self.remember(Asked::List, &key.target(), failure);
+        self.tags_held(key, cause)
+    }
+
+    fn serve_stale(&self, key: &Key, held: &Document, staleness: Staleness, retry_after: Duration) -> Listing {
         self.count(&key.registry, CacheOutcome::Stale);
-        Listing { bytes: held.bytes.clone(), stale: Some(Stale { staleness, checked_at: held.fetched_at }) }
+        let stale = Stale { staleness, checked_at: held.fetched_at };
+        self.memory.set_stale_list(key, stale, retry_after);
+        Listing { bytes: held.bytes.clone(), stale: Some(stale) }
     }
 
     /// No list was ever read, but tags may have been pulled one by one: those are known while upstream gives nothing.
     fn tags_held(&self, key: &Key, cause: Cause) -> Result<Listing, Cause> {
-        let unreachable = match &cause {
-            Cause::Offline => Some(Staleness::Offline),
-            Cause::Upstream(failure) => {
-                matches!(failure.kind, Kind::Unavailable | Kind::RateLimited).then_some(Staleness::Unreachable)
-            }
-            _ => None,
+        let gives_nothing = match &cause {
+            Cause::Offline => true,
+            Cause::Upstream(failure) => matches!(failure.kind, Kind::Unavailable | Kind::RateLimited),
+            _ => false,
         };
-        let (Some(staleness), List::Tags) = (unreachable, key.list) else { return Err(cause) };
-        let held = self.store.tags(&key.registry, &key.repository)?;
+        if !gives_nothing || key.list != List::Tags {
+            return Err(cause);
+        }
+        let mut held = self.store.tags(&key.registry, &key.repository)?;
+        held.retain(|(_, record)| record.deleted_at.is_none());
         let Some(checked_at) = held.iter().map(|(_, record)| record.checked_at).max() else { return Err(cause) };
         self.count(&key.registry, CacheOutcome::Stale);
         let tags: Vec<Tag> = held.into_iter().map(|(tag, _)| tag).collect();
-        Ok(Listing { bytes: tags_json(&tags), stale: Some(Stale { staleness, checked_at }) })
+        Ok(Listing { bytes: tags_json(&tags), stale: Some(Stale { staleness: Staleness::OnlyPulled, checked_at }) })
     }
 
     /// The referrers API, or the tag schema where upstream has none (distribution-spec 1.1, "Unavailable Referrers API").
@@ -161,10 +211,25 @@ impl Cache {
     }
 }
 
+/// A list that upstream no longer has was there when it was last given.
+fn state(held: &Document, failure: Option<&Failure>) -> Held {
+    let gone = failure.is_some_and(|failure| failure.kind == Kind::NotFound);
+    Held { checked_at: held.fetched_at, deleted_at: gone.then_some(held.fetched_at) }
+}
+
 const NO_REFERRERS: &[u8] =
     br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
 
 impl Key {
+    /// What it is remembered by.
+    fn target(&self) -> Target {
+        let reference = match &self.list {
+            List::Tags => Reference::Tag(Tag::latest()),
+            List::Referrers(digest) => Reference::Digest(*digest),
+        };
+        Target { registry: self.registry.clone(), repository: self.repository.clone(), reference }
+    }
+
     fn name(&self) -> String {
         match &self.list {
             List::Tags => "tags".to_owned(),

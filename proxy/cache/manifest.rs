@@ -1,6 +1,6 @@
 //! Manifests by digest.
 
-use super::{Cache, Cause, Stale, content_target, in_time, memory::Asked};
+use super::{Cache, Cause, Stale, content_target, landed, memory::Asked};
 use crate::{
     metrics::CacheOutcome,
     oci::{Digest, MediaType, Reference, Target},
@@ -38,7 +38,11 @@ impl Cache {
     /// When upstream does not give it and nothing is held that may be served instead.
     pub async fn manifest(self: &Arc<Self>, target: &Target) -> Result<ManifestAnswer, Cause> {
         let (digest, stale) = match &target.reference {
-            Reference::Digest(digest) => (*digest, None),
+            Reference::Digest(digest) => {
+                let at_hand = self.memory.manifest(target).is_some() || self.is_held(target, digest);
+                self.count(&target.registry, if at_hand { CacheOutcome::Hit } else { CacheOutcome::Miss });
+                (*digest, None)
+            }
             Reference::Tag(_) => {
                 let known = self.resolve(target).await?;
                 (known.digest, known.stale)
@@ -57,7 +61,7 @@ impl Cache {
             let (cache, target) = (Arc::clone(self), target.clone());
             async move { cache.load_manifest(&target).await }
         };
-        in_time(self.manifests.join(target, work)).await
+        landed(self.manifests.join(target, work)).await
     }
 
     async fn load_manifest(&self, target: &Target) -> Result<Arc<Held>, Cause> {
@@ -65,25 +69,26 @@ impl Cache {
         if let Some(held) = self.memory.manifest(target) {
             return Ok(held);
         }
-        let member = self.store.member(&target.registry, &target.repository, &digest)?;
-        if let Some(media_type) = member.and_then(|member| member.media_type)
-            && let Some(bytes) = self.blocking(move |store| store.read_verified(&digest)).await?
+        if let Some(media_type) = self.member(target).and_then(|member| member.media_type)
+            && let Some(bytes) = self.verified(digest).await
         {
-            self.count(&target.registry, CacheOutcome::Hit);
-            return Ok(self.hold(target, Held { bytes, media_type, digest }));
+            let held = self.hold(target, Held { bytes, media_type, digest });
+            // The right may have been withdrawn meanwhile, and the memory emptied before this was put there.
+            if self.member(target).is_some() {
+                return Ok(held);
+            }
+            self.memory.withdraw(target);
         }
         if let Some(failure) = self.memory.failure(Asked::Manifest, target) {
-            self.count(&target.registry, CacheOutcome::Missing);
             return Err(Cause::Upstream(failure));
         }
         let upstream = self.dialled(&target.registry)?;
-        self.count(&target.registry, CacheOutcome::Miss);
         // Held through another repository: upstream's word for this one is enough, the bytes need not come again.
-        if self.store.blob(&digest)?.is_some()
+        if self.held_blob(&digest).is_some()
             && let Ok(head) = upstream.manifest_head(&target.repository, &target.reference).await
-            && head.digest.is_none_or(|found| found == digest)
-            && let Some(media_type) = head.media_type
-            && let Some(bytes) = self.blocking(move |store| store.read_verified(&digest)).await?
+            && head.digest == Some(digest)
+            && let Some(media_type) = head.media_type.filter(MediaType::is_manifest)
+            && let Some(bytes) = self.verified(digest).await
         {
             let held = Held { bytes, media_type, digest };
             self.prove(target, &held).await;
@@ -93,6 +98,15 @@ impl Cache {
             Ok(body) => Ok(self.take_in(target, body).await),
             Err(failure) => Err(self.remember(Asked::Manifest, target, failure)),
         }
+    }
+
+    /// The document of `digest`, its bytes proven anew.
+    async fn verified(&self, digest: Digest) -> Option<Bytes> {
+        self.blocking(move |store| store.read_verified(&digest)).await.unwrap_or_else(|cause| {
+            let cause: &dyn std::error::Error = &cause;
+            tracing::warn!(cause, blob.digest = %digest, "a stored manifest could not be read: upstream is asked");
+            None
+        })
     }
 
     /// Keeps a manifest that upstream has just given for this repository. It is served even if it cannot be kept.

@@ -1,6 +1,6 @@
 //! What is kept in memory over the store: bounded, and gone with the process.
 
-use super::{Stale, manifest::Held};
+use super::{Stale, listing, manifest::Held};
 use crate::{
     oci::{Digest, Target},
     upstream::{Failure, Kind},
@@ -22,13 +22,15 @@ pub(super) struct Memory {
     tags: Cache<Target, TagState>,
     manifests: Cache<Target, Arc<Held>, ByBytes>,
     failures: Cache<(Asked, Target), Remembered>,
+    stale_lists: Cache<listing::Key, (Instant, Stale)>,
 }
 
-/// Which of the two namespaces of digests was asked: a digest missing among manifests may be there among blobs.
+/// Which namespace was asked: a digest missing among manifests may be there among blobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Asked {
     Manifest,
     Blob,
+    List,
 }
 
 type Remembered = (Instant, Arc<Failure>);
@@ -45,6 +47,7 @@ impl Weighter<Target, Arc<Held>> for ByBytes {
 const TAGS_MAX: usize = 100_000;
 const MANIFESTS_BYTES_MAX: u64 = 64 << 20;
 const FAILURES_MAX: usize = 20_000;
+const LISTS_MAX: usize = 10_000;
 
 /// A refusal is remembered no longer than this: the remedy is often on its way.
 const REFUSAL_SECONDS_MAX: Duration = Duration::from_secs(5);
@@ -60,6 +63,7 @@ impl Memory {
             tags: Cache::new(TAGS_MAX),
             manifests: Cache::with_weighter(10_000, MANIFESTS_BYTES_MAX, ByBytes),
             failures: Cache::new(FAILURES_MAX),
+            stale_lists: Cache::new(LISTS_MAX),
         }
     }
 
@@ -102,6 +106,15 @@ impl Memory {
             Kind::Unavailable | Kind::Mismatch | Kind::Refused | Kind::Malformed | Kind::Busy => return,
         };
         self.failures.insert((asked, target.clone()), (Instant::now() + life, Arc::clone(failure)));
+    }
+
+    /// Why a list is stale, while upstream need not be asked again.
+    pub(super) fn stale_list(&self, key: &listing::Key) -> Option<Stale> {
+        self.stale_lists.get(key).filter(|(until, _)| *until > Instant::now()).map(|(_, stale)| stale)
+    }
+
+    pub(super) fn set_stale_list(&self, key: &listing::Key, stale: Stale, retry_after: Duration) {
+        self.stale_lists.insert(key.clone(), (Instant::now() + retry_after, stale));
     }
 
     /// Whatever was known of this repository's missing names and of this target's freshness is forgotten.

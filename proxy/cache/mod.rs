@@ -16,6 +16,7 @@ mod listing;
 mod manifest;
 mod memory;
 mod pass;
+mod room;
 mod slice;
 mod tag;
 
@@ -29,19 +30,20 @@ pub use manifest::ManifestAnswer;
 use crate::{
     config::Config,
     metrics::{CacheLabels, CacheOutcome, Metrics},
-    oci::{Digest, Registry, Repository, Target},
-    store::{self, Store},
+    oci::{Digest, Reference, Registry, Repository, Target},
+    store::{self, Blob, Member, Store},
     upstream::{Upstream, Upstreams},
 };
 use fill::Fill;
 use flight::Flights;
 use freshness::Policy;
-use memory::Memory;
+use memory::{Memory, TagState};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
+use tokio::time::Instant;
 
 /// Something is served that upstream did not confirm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +67,6 @@ pub struct Cache {
     listings: Flights<listing::Key, Result<Listing, Cause>>,
     fills: Arc<Mutex<HashMap<Digest, Arc<Fill>>>>,
 }
-
-/// An answer's headers leave within 10 s. This is what is left of that after larder's own share.
-const ANSWER_SECONDS_MAX: u64 = 9;
 
 /// How long a caller waits for upstream's word on something that is held.
 const HELD_PATIENCE: Duration = Duration::from_secs(3);
@@ -95,6 +94,19 @@ impl Cache {
     /// Forgets how fresh `target` is and that names in its repository were missing: the next to ask will ask upstream.
     pub fn refresh(&self, target: &Target) {
         self.memory.refresh(target);
+        if let Some(held) = self.held_tag(target) {
+            self.memory.set_tag(target, TagState { digest: held.digest, fresh_until: Instant::now(), stale: None });
+        }
+    }
+
+    /// Waits until what was proven is kept, so that an orderly stop loses nothing that was delivered. Fills that are
+    /// still running are given up with the process. At most `patience`.
+    pub async fn settle(&self, patience: Duration) {
+        let proven: Vec<Arc<Fill>> = self.running_fills().values().filter(|fill| fill.is_proven()).cloned().collect();
+        let kept = futures_util::future::join_all(proven.iter().map(|fill| fill.finished()));
+        if tokio::time::timeout(patience, kept).await.is_err() {
+            tracing::warn!("some blobs were delivered and could not be kept before the end");
+        }
     }
 
     /// The upstream of this name, if larder may dial it.
@@ -107,6 +119,24 @@ impl Cache {
 
     fn policy(&self, upstream: &Upstream) -> Policy {
         Policy::new(&self.config.cache, upstream.config())
+    }
+
+    /// What was read of the store, or nothing where it cannot be read: upstream may still give it.
+    fn readable<T>(&self, read: Result<Option<T>, store::Error>) -> Option<T> {
+        read.unwrap_or_else(|error| {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "the store could not be read: upstream is asked as if nothing were held");
+            None
+        })
+    }
+
+    fn member(&self, target: &Target) -> Option<Member> {
+        let Reference::Digest(digest) = &target.reference else { return None };
+        self.readable(self.store.member(&target.registry, &target.repository, digest))
+    }
+
+    fn held_blob(&self, digest: &Digest) -> Option<Blob> {
+        self.readable(self.store.blob(digest))
     }
 
     /// Runs store work that reaches the disk where it may block.
@@ -134,20 +164,12 @@ impl Cache {
     }
 }
 
-/// Waits for `work` as long as an answer may take. The work itself goes on.
-async fn in_time<T>(work: impl Future<Output = Option<Result<T, Cause>>>) -> Result<T, Cause> {
-    match tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), work).await {
-        Ok(Some(outcome)) => outcome,
-        Ok(None) => Err(Cause::Defect),
-        Err(_) => Err(Cause::Slow { seconds: ANSWER_SECONDS_MAX }),
-    }
+/// The outcome of a flight. Whoever calls may stop waiting: the work goes on and has its own deadlines.
+async fn landed<T>(flight: impl Future<Output = Option<Result<T, Cause>>>) -> Result<T, Cause> {
+    flight.await.unwrap_or(Err(Cause::Defect))
 }
 
 /// Who asks for what content: the key of rights.
 fn content_target(registry: &Registry, repository: &Repository, digest: &Digest) -> Target {
-    Target {
-        registry: registry.clone(),
-        repository: repository.clone(),
-        reference: crate::oci::Reference::Digest(*digest),
-    }
+    Target { registry: registry.clone(), repository: repository.clone(), reference: Reference::Digest(*digest) }
 }

@@ -6,7 +6,7 @@
 use super::{
     content::Interrupted,
     error::failure_of_body,
-    fill::{Fill, Next, Plan},
+    fill::{Fill, Next, Part, Plan},
 };
 use crate::{
     oci::{Digest, Hasher, Repository},
@@ -14,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{fs::File, os::unix::fs::FileExt as _, sync::Arc, time::Duration};
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking, time::sleep};
 
 /// A caller's own stream from upstream.
 pub(super) struct Pass {
@@ -28,6 +28,8 @@ pub(super) struct Pass {
     body: Option<BlobBody>,
     /// The last bytes that came: given only when more come or the whole is proven.
     withheld: Bytes,
+    busy: u32,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// Whether the digest can be proven, and how far that is.
@@ -42,29 +44,40 @@ enum Proof {
 /// How much of a file is hashed at a time.
 const PREFIX_BUFFER_BYTES: usize = 256 << 10;
 
-const RESUME_DELAY: Duration = Duration::from_millis(200);
+const RESUME_DELAY: Duration = Duration::from_secs(1);
+const RESUME_DELAY_MAX: Duration = Duration::from_secs(10);
+
+/// So often a stream waits for one of the upstream's `fills_max`; each wait has the upstream's own deadline.
+const BUSY_MAX: u32 = 30;
 
 impl Pass {
-    /// What follows after `position` when the store gave out under `fill`.
-    pub(super) fn after(fill: &Fill, position: u64, end: Option<u64>) -> Self {
+    /// What follows after `position` of `part` when `fill` gave out.
+    pub(super) fn after(fill: &Fill, part: Part, position: u64) -> Self {
         let size = fill.progress().size_bytes;
-        let file = fill.file();
-        let reaches_end = end.is_none() || end == size;
-        let proof = if reaches_end && (position == 0 || file.is_some()) { Proof::Unstarted(file) } else { Proof::None };
+        // Whoever reads from the first byte to the last gets a proof. What it has so far stands in the file.
+        let whole = part.first == 0 && (part.end.is_none() || part.end == size);
         Self {
-            upstream: Arc::clone(&fill.upstream),
-            repository: fill.repository.clone(),
+            upstream: part.upstream,
+            repository: part.repository,
             digest: fill.digest,
             plan: Plan::at(position, size),
-            end: end.or(size),
-            proof,
+            end: part.end.or(size),
+            proof: if whole { Proof::Unstarted(fill.file()) } else { Proof::None },
             body: None,
             withheld: Bytes::new(),
+            busy: 0,
+            _place: None,
         }
     }
 
     /// A part that lies far ahead of `fill`, from upstream's answer `body` to exactly that range.
-    pub(super) fn beside(fill: &Fill, first: u64, end: u64, size: u64, body: BlobBody) -> Self {
+    pub(super) fn beside(
+        fill: &Fill,
+        (first, end): (u64, u64),
+        size: u64,
+        body: BlobBody,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
         Self {
             upstream: Arc::clone(&fill.upstream),
             repository: fill.repository.clone(),
@@ -74,6 +87,8 @@ impl Pass {
             proof: Proof::None,
             body: Some(body),
             withheld: Bytes::new(),
+            busy: 0,
+            _place: Some(place),
         }
     }
 
@@ -105,13 +120,27 @@ impl Pass {
                     Err(failure) => Some(failure),
                 },
             };
-            if let Some(failure) = failure {
-                self.body = None;
-                match (failure.kind, self.plan.cut()) {
-                    (Kind::Unavailable | Kind::Busy, Next::Ask { attempt, .. }) => sleep(RESUME_DELAY * attempt).await,
-                    _ => return Some(Err(Interrupted::Upstream(Arc::new(failure)))),
-                }
+            if let Some(failure) = failure
+                && let Err(error) = self.again(failure).await
+            {
+                return Some(Err(error));
             }
+        }
+    }
+
+    /// Waits before the next attempt, if there is to be one.
+    async fn again(&mut self, failure: Failure) -> Result<(), Interrupted> {
+        self.body = None;
+        if failure.kind == Kind::Busy && self.busy < BUSY_MAX {
+            self.busy += 1;
+            return Ok(());
+        }
+        match (failure.kind, self.plan.cut()) {
+            (Kind::Unavailable | Kind::RateLimited, Next::Ask { attempt, .. }) => {
+                sleep(failure.retry_after.unwrap_or(RESUME_DELAY * attempt).min(RESUME_DELAY_MAX)).await;
+                Ok(())
+            }
+            _ => Err(Interrupted::Upstream(Arc::new(failure))),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{
     Cache, Cause, HELD_PATIENCE, Stale, content_target,
     freshness::{Decision, Held, Staleness},
-    in_time,
+    landed,
     memory::{Asked, FOR_EVER, TagState},
 };
 use crate::{
@@ -40,14 +40,16 @@ impl Cache {
             async move { cache.revalidate(&target).await }
         };
         let flight = self.tags.join(target, work);
-        let Some(held) = self.held_tag(target)? else { return in_time(flight).await };
+        let Some(held) = self.held_tag(target) else { return landed(flight).await };
         // What is held is not held back for an upstream that says nothing; its word counts for the next caller.
         match timeout(HELD_PATIENCE, flight).await {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(Cause::Defect),
             Err(_) => {
                 let policy = self.policy(self.dialled(&target.registry)?);
-                if SystemTime::now().duration_since(held.checked_at).unwrap_or_default() > policy.stale_max {
+                let state = Held { checked_at: held.checked_at, deleted_at: held.deleted_at };
+                let last = self.memory.tag(target).and_then(|state| state.stale).map(|stale| stale.staleness);
+                if !policy.serves_unasked(state, last, SystemTime::now()) {
                     return Err(Cause::Slow { seconds: HELD_PATIENCE.as_secs() });
                 }
                 self.count(&target.registry, CacheOutcome::Stale);
@@ -57,10 +59,10 @@ impl Cache {
         }
     }
 
-    fn held_tag(&self, target: &Target) -> Result<Option<TagRecord>, Cause> {
+    pub(super) fn held_tag(&self, target: &Target) -> Option<TagRecord> {
         match &target.reference {
-            Reference::Tag(tag) => Ok(self.store.tag(&target.registry, &target.repository, tag)?),
-            Reference::Digest(_) => Ok(None),
+            Reference::Tag(tag) => self.readable(self.store.tag(&target.registry, &target.repository, tag)),
+            Reference::Digest(_) => None,
         }
     }
 
@@ -76,13 +78,13 @@ impl Cache {
             self.count(&target.registry, CacheOutcome::Missing);
             return Err(Cause::Upstream(failure));
         }
-        let held = self.held_tag(target)?;
+        let held = self.held_tag(target);
         if let Some(held) = &held
             && remembered.is_none()
-            && self.is_immutable(tag)
+            && let Some(life) = self.life_left(target, tag, held)
         {
             self.count(&target.registry, CacheOutcome::Hit);
-            return Ok(self.know(target, held.digest, FOR_EVER, None));
+            return Ok(self.know(target, held.digest, life, None));
         }
         let upstream = match (self.dialled(&target.registry), &held) {
             (Ok(upstream), _) => Arc::clone(upstream),
@@ -93,6 +95,15 @@ impl Cache {
             Ok(digest) => Ok(self.confirm(&upstream, target, tag, held, digest).await),
             Err(failure) => self.unconfirmed(&upstream, target, tag, held, failure).await,
         }
+    }
+
+    /// For how long what an earlier run confirmed is still good.
+    fn life_left(&self, target: &Target, tag: &Tag, held: &TagRecord) -> Option<Duration> {
+        if self.is_immutable(tag) {
+            return Some(FOR_EVER);
+        }
+        let policy = self.policy(self.dialled(&target.registry).ok()?);
+        policy.life_left(held.checked_at, SystemTime::now()).filter(|_| held.deleted_at.is_none())
     }
 
     fn is_immutable(&self, tag: &Tag) -> bool {
@@ -128,13 +139,12 @@ impl Cache {
         Ok(self.take_in(target, body).await.digest)
     }
 
-    fn is_held(&self, target: &Target, digest: &Digest) -> bool {
-        self.memory.manifest(&content_target(&target.registry, &target.repository, digest)).is_some()
-            || (matches!(self.store.blob(digest), Ok(Some(_)))
-                && self
-                    .store
-                    .member(&target.registry, &target.repository, digest)
-                    .is_ok_and(|member| member.is_some_and(|member| member.media_type.is_some())))
+    /// Whether the manifest `digest` can be served in the repository of `target` without upstream.
+    pub(super) fn is_held(&self, target: &Target, digest: &Digest) -> bool {
+        let content = content_target(&target.registry, &target.repository, digest);
+        self.memory.manifest(&content).is_some()
+            || (self.member(&content).is_some_and(|member| member.media_type.is_some())
+                && self.held_blob(digest).is_some())
     }
 
     async fn confirm(
@@ -171,7 +181,7 @@ impl Cache {
         let decision = self.policy(upstream).decide(state, &failure, SystemTime::now());
         match decision {
             Decision::Serve(staleness, retry_after) => {
-                tracing::warn!(target = %target, reason = ?staleness, detail = failure.detail, status = failure.status,
+                tracing::warn!(image = %target, reason = ?staleness, detail = failure.detail, status = failure.status,
                     "upstream did not confirm this tag: the cached one is served");
                 if staleness == Staleness::CredentialRefused {
                     tracing::error!(upstream.registry = %target.registry, credential = failure.credential,

@@ -28,6 +28,13 @@ impl Failure {
         Self { sentence: chain(error), code: 2 }
     }
 
+    /// With what to do about it.
+    pub(super) fn with_remedy(mut self, remedy: &str) -> Self {
+        self.sentence.push_str("; ");
+        self.sentence.push_str(remedy);
+        self
+    }
+
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }

@@ -35,7 +35,7 @@ pub(super) fn start() -> Result<(), Failure> {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .parse(&text)
-        .map_err(|error| Failure::usage(&Unreadable { text, source: error }))?;
+        .map_err(|_| Failure::usage(&Unreadable { text }))?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -51,7 +51,6 @@ pub(super) fn start() -> Result<(), Failure> {
 )]
 struct Unreadable {
     text: String,
-    source: tracing_subscriber::filter::ParseError,
 }
 
 fn is_allowed(metadata: &Metadata<'_>) -> bool {

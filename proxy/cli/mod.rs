@@ -10,7 +10,7 @@ use crate::config::Config;
 use arguments::{Arguments, Command};
 use clap::Parser as _;
 use failure::Failure;
-use std::{ffi::OsString, path::Path, process::ExitCode};
+use std::{ffi::OsString, path::Path, process::ExitCode, time::Duration};
 
 /// Runs the program. Exit codes: 0; 1 where it failed; 2 for wrong usage or configuration.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -36,11 +36,11 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Serve { config } => {
             let config = load(config.as_deref())?;
             log::start()?;
-            runtime()?.block_on(serve::serve(config))
+            block_on(serve::serve(config))
         }
         Command::Refresh { image, config, json } => {
             let config = load(config.as_deref())?;
-            runtime()?.block_on(refresh::refresh(&config, &image, json))
+            block_on(refresh::refresh(&config, &image, json))
         }
     }
 }
@@ -52,11 +52,17 @@ fn load(file: Option<&Path>) -> Result<Config, Failure> {
     Config::load(file, environment).map_err(|error| Failure::usage(&error))
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+/// For a blocking call that hangs, as on a disk that does: it must not keep the program from ending.
+const THREADS_STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("the threads cannot be started: {error}")))
+        .map_err(|error| Failure::failed(format!("the threads cannot be started: {error}")))?;
+    let outcome = runtime.block_on(command);
+    runtime.shutdown_timeout(THREADS_STOP_TIMEOUT);
+    outcome
 }
 
 #[cfg(test)]

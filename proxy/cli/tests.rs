@@ -27,10 +27,7 @@ async fn refresh_without_a_server_says_so() {
     let mut config = Config::default();
     config.cache.directory = "/nowhere/at/all".into();
     let failure = refresh::refresh(&config, "nginx", false).await.unwrap_err();
-    assert_eq!(
-        failure.to_string(),
-        "no larder runs on /nowhere/at/all: nothing to refresh; what is cached there is asked anew at the next start"
-    );
+    assert_eq!(failure.to_string(), "no larder runs on /nowhere/at/all, and nothing is kept there: nothing to refresh");
 }
 
 #[test]

@@ -11,6 +11,8 @@ use crate::{
 pub enum Failure {
     /// A name in it is none.
     InvalidName(oci::Error),
+    /// Where its body ends is ambiguous (RFC 9112, section 6).
+    AmbiguousFraming,
     /// No such route.
     UnknownRoute,
     /// It would write.

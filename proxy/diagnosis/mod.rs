@@ -17,7 +17,7 @@ pub use asker::{Agent, Asker};
 pub use catalogue::CATALOGUE;
 pub use failure::Failure;
 pub use finding::{Class, Finding};
-pub use staleness::warning;
+pub use staleness::{stale_code, warning};
 
 /// One cause of failed pulls.
 pub trait Diagnosis: Sync {

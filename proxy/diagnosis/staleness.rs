@@ -6,6 +6,20 @@ use crate::{
     oci::Registry,
 };
 
+/// The code under which it is counted among the findings.
+pub fn stale_code(staleness: Staleness) -> &'static str {
+    match staleness {
+        Staleness::Unreachable => "stale_upstream_unreachable",
+        Staleness::Slow => "stale_upstream_slow",
+        Staleness::RateLimited => "stale_rate_limited",
+        Staleness::CredentialRefused => "stale_credential_refused",
+        Staleness::RepositoryRefused => "stale_repository_refused",
+        Staleness::Deleted => "stale_tag_deleted",
+        Staleness::Offline => "stale_offline",
+        Staleness::OnlyPulled => "stale_only_pulled",
+    }
+}
+
 /// The value of `Warning` (distribution-spec 1.1, "Warnings") for something that is served although `registry` did not
 /// confirm it.
 pub fn warning(registry: &Registry, stale: &Stale) -> String {
@@ -17,6 +31,7 @@ pub fn warning(registry: &Registry, stale: &Stale) -> String {
         Staleness::RepositoryRefused => "refuses this repository",
         Staleness::Deleted => "says that this tag is gone",
         Staleness::Offline => "is not asked: larder is set to offline",
+        Staleness::OnlyPulled => "does not give its list now: these are only the tags that were pulled here",
     };
     let confirmed = humantime::format_rfc3339_seconds(stale.checked_at);
     let text = format!("served from larder's cache, last confirmed {confirmed}: {registry} {cause}");

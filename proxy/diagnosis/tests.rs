@@ -62,6 +62,7 @@ fn samples() -> Vec<(&'static str, Failure)> {
         ("name_invalid", invalid("library/Nginx".parse::<Repository>().unwrap_err())),
         ("name_invalid", invalid(".x".parse::<Tag>().unwrap_err())),
         ("name_invalid", invalid("sha256:abc".parse::<Digest>().unwrap_err())),
+        ("request_malformed", Failure::AmbiguousFraming),
         ("route_unknown", Failure::UnknownRoute),
         ("write_refused", Failure::WriteRefused { method: "PUT".to_owned() }),
         (
@@ -148,6 +149,7 @@ fn every_cause_has_its_words() {
     400 NAME_INVALID name_invalid: "library/Nginx" is no repository: 'N' may not stand at position 9. Correct the image's name: repositories are lower case.
     404 MANIFEST_UNKNOWN name_invalid: ".x" is no tag: '.' may not stand at position 1. Correct the tag: letters, digits, dots, dashes and underscores, at most 128.
     400 DIGEST_INVALID name_invalid: "sha256:abc" is no digest: sha256 needs 64 hex digits, sha512 needs 128. Correct the digest: sha256: and 64 lower-case hex digits.
+    400 UNSUPPORTED request_malformed: larder does not take a request whose Transfer-Encoding is anything but one "chunked". Look at the proxy between the client and larder.
     404 UNSUPPORTED route_unknown: larder has no such path: it serves manifests, blobs, tags and referrers below /v2/.
     405 UNSUPPORTED write_refused: larder is a cache for pulls and does not take "PUT". Push to the registry itself; larder serves the new content once its tag is asked for anew.
     403 DENIED registry_not_configured: larder is not configured for the registry "quay.example". Add the line [upstream."quay.example"] to its configuration.

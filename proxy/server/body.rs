@@ -47,7 +47,8 @@ impl hyper::body::Body for Body {
                         Some(Ok(Frame::data(bytes)))
                     }
                     Some(Err(error)) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "a body is broken off");
+                        // Why was logged once, where it happened; a thousand callers may share it.
+                        tracing::debug!(error = &error as &dyn std::error::Error, "a body is broken off");
                         Some(Err(error))
                     }
                     None => None,

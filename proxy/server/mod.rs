@@ -43,7 +43,7 @@ const UNSENT_TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECTIONS_MAX: usize = 16_384;
 
 /// When stopping, running answers have this long to end.
-const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Server {
     /// A door to `cache`.
@@ -51,7 +51,7 @@ impl Server {
         Self { config, cache, metrics }
     }
 
-    /// Serves `listener` until `stop` turns true; then lets running answers end, for 30 s at most.
+    /// Serves `listener` until `stop` turns true; then lets running answers end, for 20 s at most.
     pub async fn run(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let server = Arc::new(self);
         let graceful = GracefulShutdown::new();

@@ -36,6 +36,17 @@ impl<'a> Caller<'a> {
     }
 }
 
+/// Whether everybody on the way agrees on where the request ends: hyper has refused what contradicts a Content-Length;
+/// of transfer codings only one `chunked` is left (RFC 9112, 6.1).
+pub(super) fn is_framed_plainly<T>(request: &Request<T>) -> bool {
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What older clients know a registry by.

@@ -3,8 +3,9 @@
 //! A credential is shown to the upstream's own origins only, and not again once an answer has led elsewhere.
 
 use super::{
+    ask::Ask,
     challenge::{Bearer, Challenges},
-    client::{Ask, Upstream},
+    client::Upstream,
     endpoint::Endpoint,
     failure::{Again, Failure, Kind, Step, Trouble},
     rate::{self, RateBudget},
@@ -138,7 +139,7 @@ impl Upstream {
             self.count(kind, sent.as_ref().ok().map(reqwest::Response::status));
         }
         let response = sent.map_err(|fault| self.trouble(fault, url))?;
-        if let Some(budget) = RateBudget::read(response.headers()) {
+        if let Some(budget) = RateBudget::read(response.headers()).filter(|_| !left) {
             *self.rate.lock().unwrap_or_else(PoisonError::into_inner) = Some(budget);
             let gauge = self.metrics.rate_remaining.get_or_create(&self.labels()).clone();
             gauge.set(i64::try_from(budget.remaining).unwrap_or(i64::MAX));

@@ -1,24 +1,20 @@
 //! What is shown to an upstream, and what is made of its refusal (distribution-spec's token flow, RFC 7617).
 
 use super::{
-    attempt::{Answer, host},
+    ask::Ask,
+    attempt::Answer,
     challenge::{Bearer, Challenges},
-    client::{Ask, Upstream},
-    document,
+    client::Upstream,
     endpoint::{Endpoint, Scheme, usual_scope},
-    failure::{Again, Failure, Kind, Step, Trouble},
-    rate,
+    failure::{Failure, Kind, Step, Trouble},
     realm::Policy,
-    token::{self, TOKEN_SIZE_BYTES_MAX, TOKEN_TIMEOUT, Token, TokenKey},
+    token::{Token, TokenKey},
     words::Words,
 };
-use crate::{
-    credentials::{Credential, Current},
-    metrics::UpstreamRequest,
-};
+use crate::credentials::{Credential, Current};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use std::sync::{Arc, atomic::Ordering};
+use http::{HeaderValue, StatusCode};
+use std::sync::Arc;
 use tokio::time::Instant;
 use url::Url;
 
@@ -77,15 +73,23 @@ impl Upstream {
         deadline: Instant,
     ) -> Result<(Answer, Option<HeaderValue>), Trouble> {
         let round = Round { endpoint, ask, started: Instant::now(), deadline };
-        let mut current = self.current(endpoint).await?;
+        let mut current = self.current(round).await?;
         let mut shown = self.foreseen(round, &mut current).await?;
         let mut rounds = 0;
         loop {
+            if matches!(shown, Shown::Basic(_))
+                && let Some(refusal) = self.distrust.refusal(current.generation)
+            {
+                return Err(refusal);
+            }
             let mut answer = self.follow(endpoint, ask, shown.header(), deadline).await?;
             if !matches!(shown, Shown::Nothing) {
                 answer.credential = current.place.clone();
             }
             if answer.left || answer.response.status() != StatusCode::UNAUTHORIZED {
+                if matches!(shown, Shown::Basic(_)) {
+                    self.distrust.accepted();
+                }
                 return Ok((answer, shown.header().cloned()));
             }
             let challenges = Challenges::read(answer.response.headers());
@@ -93,7 +97,7 @@ impl Upstream {
                 AUTH_ROUNDS_MAX => None,
                 _ => self.next(round, &mut current, &shown, challenges).await?,
             };
-            let Some(next) = next else { return self.final_refusal(answer, &shown, deadline).await };
+            let Some(next) = next else { return self.final_refusal(answer, &shown, &current, deadline).await };
             shown = next;
             rounds += 1;
             // Read to its end, the connection can be used again.
@@ -102,12 +106,15 @@ impl Upstream {
     }
 
     /// The credential as it is now.
-    async fn current(&self, endpoint: &Endpoint) -> Result<Current, Trouble> {
-        self.provider.current().await.map_err(|error| {
-            let host = endpoint.origin.to_string();
-            let failure = Failure::new(&self.registry, Kind::CredentialRefused, Step::Token, host);
-            failure.with_detail(error.to_string()).into()
-        })
+    async fn current(&self, round: Round<'_>) -> Result<Current, Trouble> {
+        let provided = tokio::time::timeout_at(round.deadline, self.provider.current()).await;
+        let detail = match provided {
+            Ok(Ok(current)) => return Ok(current),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the credential was not provided in time".to_owned(),
+        };
+        let host = round.endpoint.origin.to_string();
+        Err(Failure::new(&self.registry, Kind::CredentialRefused, Step::Token, host).with_detail(detail).into())
     }
 
     /// What the endpoint will want to see, as far as it taught us. Saves the 401 that would ask for it.
@@ -150,7 +157,7 @@ impl Upstream {
                 Ok(basic(&current.credential).map(Shown::Basic))
             }
             Shown::Basic(_) if challenges.basic && self.provider.refused(current.generation).await => {
-                *current = self.current(endpoint).await?;
+                *current = self.current(round).await?;
                 Ok(basic(&current.credential).map(Shown::Basic))
             }
             Shown::Nothing | Shown::Basic(_) => Ok(None),
@@ -210,6 +217,7 @@ impl Upstream {
         &self,
         answer: Answer,
         shown: &Shown,
+        current: &Current,
         deadline: Instant,
     ) -> Result<(Answer, Option<HeaderValue>), Trouble> {
         if !matches!(shown, Shown::Basic(_)) {
@@ -217,106 +225,8 @@ impl Upstream {
         }
         let mut trouble = self.refusal(answer, shown.header(), deadline).await;
         trouble.failure.kind = Kind::CredentialRefused;
+        self.distrust.refused(current.generation, &trouble);
         Err(trouble)
-    }
-
-    /// The token for `key`, fetched once for all who want it.
-    pub(super) async fn token(
-        &self,
-        key: &TokenKey,
-        current: &Current,
-        deadline: Instant,
-    ) -> Result<Arc<Token>, Trouble> {
-        let slot = self.tokens.slot(key);
-        let waited = Instant::now();
-        let fetching = slot.get_or_init(|| async { self.fetch_token(key, current).await.map(Arc::new) });
-        match tokio::time::timeout_at(deadline, fetching).await {
-            Ok(Ok(token)) => Ok(Arc::clone(token)),
-            Ok(Err(trouble)) => {
-                self.tokens.drop_slot(key, &slot);
-                Err(trouble.clone())
-            }
-            Err(_) => {
-                let failure = self.token_failure(key, current, Kind::Unavailable);
-                let detail = format!("timed out after {} s", waited.elapsed().as_secs_f64().round());
-                Err(Trouble { failure: failure.with_detail(detail), again: Again::Elsewhere })
-            }
-        }
-    }
-
-    fn token_failure(&self, key: &TokenKey, current: &Current, kind: Kind) -> Failure {
-        let mut failure = Failure::new(&self.registry, kind, Step::Token, host(&key.realm));
-        failure.credential = current.place.as_deref().map(str::to_owned);
-        failure
-    }
-
-    async fn fetch_token(&self, key: &TokenKey, current: &Current) -> Result<Token, Trouble> {
-        let deadline = Instant::now() + TOKEN_TIMEOUT;
-        let url = token::question(key);
-        let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(basic) = basic(&current.credential) {
-            headers.insert(header::AUTHORIZATION, basic);
-        }
-        let sent = self.transport.send(Method::GET, &url, headers, deadline).await;
-        self.count(UpstreamRequest::Token, sent.as_ref().ok().map(reqwest::Response::status));
-        let mut response = sent.map_err(|fault| {
-            let mut trouble = self.trouble(fault, &url);
-            trouble.failure.step = Step::Token;
-            trouble.failure.credential = current.place.as_deref().map(str::to_owned);
-            trouble
-        })?;
-        let status = response.status();
-        if status != StatusCode::OK {
-            return Err(self.token_refusal(response, key, current, deadline).await);
-        }
-        let malformed = |kind, detail: String| {
-            Trouble::from(self.token_failure(key, current, kind).with_status(status.as_u16()).with_detail(detail))
-        };
-        let body = document::collect(&mut response, TOKEN_SIZE_BYTES_MAX, deadline).await;
-        let body = body.map_err(|(kind, detail)| malformed(kind, detail))?;
-        let token = token::parse(&body);
-        let token = token
-            .ok_or_else(|| malformed(Kind::Malformed, "the answer of the token service holds no token".to_owned()))?;
-        self.proven_generation.fetch_max(key.generation, Ordering::Relaxed);
-        Ok(token)
-    }
-
-    /// What a token service means that gives no token.
-    async fn token_refusal(
-        &self,
-        response: reqwest::Response,
-        key: &TokenKey,
-        current: &Current,
-        deadline: Instant,
-    ) -> Trouble {
-        let status = response.status().as_u16();
-        let proven = self.proven_generation.load(Ordering::Relaxed) == key.generation;
-        let (kind, again) = match (status, &current.credential) {
-            (401 | 403, Credential::Anonymous) => (Kind::RepositoryRefused, Again::No),
-            // GHCR refuses here what a credential may not read, though it is a good one.
-            (403, Credential::Basic { .. }) if proven => (Kind::RepositoryRefused, Again::No),
-            (401 | 403, Credential::Basic { .. }) => (Kind::CredentialRefused, Again::No),
-            (429, _) => (Kind::RateLimited, Again::No),
-            (408 | 500..=599, _) => (Kind::Unavailable, Again::Here),
-            (300..=399, _) => (Kind::Refused, Again::No),
-            _ => (Kind::Malformed, Again::No),
-        };
-        let mut failure = self.token_failure(key, current, kind).with_status(status);
-        if (300..=399).contains(&status) {
-            failure.detail = Some("the token service redirects, which is not followed".to_owned());
-        }
-        failure.retry_after = rate::retry_after(response.headers());
-        let encoded = basic(&current.credential);
-        let encoded =
-            encoded.as_ref().and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Basic "));
-        let mut shown: Vec<&str> = encoded.into_iter().collect();
-        if let Credential::Basic { secret, .. } = &current.credential {
-            shown.push(secret.expose());
-        }
-        Words::read(response, deadline, &shown).await.add_to(&mut failure);
-        Trouble { failure, again }
     }
 }
 
@@ -331,7 +241,7 @@ fn scopes_for(ask: &Ask<'_>, challenged: Vec<String>) -> Vec<String> {
 }
 
 /// The value of `Authorization` for user name and password, marked as sensitive.
-fn basic(credential: &Credential) -> Option<HeaderValue> {
+pub(super) fn basic(credential: &Credential) -> Option<HeaderValue> {
     let Credential::Basic { username, secret } = credential else { return None };
     let pair = STANDARD.encode(format!("{username}:{}", secret.expose()));
     let mut header = HeaderValue::try_from(format!("Basic {pair}")).ok()?;

@@ -1,7 +1,7 @@
 //! The body of a blob on its way in.
 
 use super::{
-    client::Asked,
+    ask::Asked,
     failure::{Failure, Kind, Step},
 };
 use crate::transport::Fault;
@@ -49,6 +49,9 @@ pub struct BlobBody {
     pub size_bytes: Option<u64>,
     response: reqwest::Response,
     received_bytes: u64,
+    /// Since when the next bytes are waited for. It outlives a call that is cancelled: whoever waits in small steps must
+    /// not wait for ever.
+    waiting_since: Option<Instant>,
     pace: Pace,
     asked: Asked,
     bandwidth: Option<Arc<Bandwidth>>,
@@ -117,6 +120,7 @@ impl BlobBody {
             size_bytes: extent.size_bytes,
             response,
             received_bytes: 0,
+            waiting_since: None,
             pace: Pace::default(),
             asked,
             bandwidth,
@@ -133,8 +137,8 @@ impl BlobBody {
         if let Some(bandwidth) = &self.bandwidth {
             bandwidth.wait().await;
         }
-        let started = Instant::now();
-        let next = tokio::time::timeout(STALL_TIMEOUT, self.response.chunk()).await;
+        let started = *self.waiting_since.get_or_insert_with(Instant::now);
+        let next = tokio::time::timeout_at(started + STALL_TIMEOUT, self.response.chunk()).await;
         let chunk = match next {
             Err(_) => {
                 let detail = format!("no byte for {} s, cut", STALL_TIMEOUT.as_secs());
@@ -147,6 +151,7 @@ impl BlobBody {
             }
             Ok(Ok(chunk)) => chunk,
         };
+        self.waiting_since = None;
         let count = chunk.as_ref().map_or(0, Bytes::len) as u64;
         self.received_bytes += count;
         self.counter.inc_by(count);

@@ -2,11 +2,13 @@
 
 use super::{
     Error,
+    ask::{Ask, Asked},
     attempt::Answer,
     body::{Bandwidth, BlobBody, ByteRange, Extent},
+    distrust::Distrust,
     document::{self, BlobHead, ManifestBody, ManifestHead},
     endpoint::Endpoint,
-    failure::{Again, Failure, Kind, Step, Trouble},
+    failure::{Failure, Kind, Step},
     listing,
     rate::RateBudget,
     retry::{self, RetryBudget},
@@ -16,12 +18,12 @@ use crate::{
     config::{self, Origin},
     credentials::{self, CredentialProvider},
     metrics::{Metrics, UpstreamLabels},
-    oci::{Digest, MediaType, Reference, Registry, Repository, Tag},
+    oci::{Digest, Reference, Registry, Repository, Tag},
     transport::Transport,
 };
-use http::{Method, header};
+use http::Method;
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
@@ -32,14 +34,8 @@ use tokio::{
 
 /// From the question to the headers, retries and waiting included: larder's own answer must leave within 10 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(9);
-/// One attempt, tokens and redirects included.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
-/// One attempt while another URL is left to be asked.
-const ATTEMPT_TIMEOUT_SHORT: Duration = Duration::from_secs(4);
 /// Waiting for one of the `fills_max`.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(8);
-/// An attempt needs at least so long to be worth it.
-const ATTEMPT_TIME_MIN: Duration = Duration::from_millis(200);
 
 /// A configured upstream as a client of its API. All of its state is its own.
 pub struct Upstream {
@@ -55,40 +51,10 @@ pub struct Upstream {
     pub(super) rate: Mutex<Option<RateBudget>>,
     pub(super) warned: Mutex<HashSet<String>>,
     pub(super) metrics: Arc<Metrics>,
-    retries: RetryBudget,
+    pub(super) retries: RetryBudget,
+    pub(super) distrust: Distrust,
     fills: Arc<Semaphore>,
     bandwidth: Option<Arc<Bandwidth>>,
-}
-
-/// A question.
-#[derive(Debug, Clone)]
-pub(super) struct Ask<'a> {
-    pub(super) method: Method,
-    /// Path and query, from `/v2/` on.
-    pub(super) path: String,
-    pub(super) repository: Option<&'a Repository>,
-    pub(super) accept: &'static str,
-    pub(super) range: Option<ByteRange>,
-}
-
-/// Who was asked, when and as whom: the evidence of every failure from here on.
-#[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub(super) upstream: Registry,
-    pub(super) host: String,
-    pub(super) credential: Option<Arc<str>>,
-    pub(super) started: Instant,
-    pub(super) attempts: u32,
-}
-
-impl Asked {
-    pub(super) fn failure(&self, kind: Kind, step: Step) -> Failure {
-        let mut failure = Failure::new(&self.upstream, kind, step, self.host.as_str());
-        failure.attempts = self.attempts;
-        failure.elapsed = self.started.elapsed();
-        failure.credential = self.credential.as_deref().map(str::to_owned);
-        failure
-    }
 }
 
 impl Upstream {
@@ -115,6 +81,7 @@ impl Upstream {
             rate: Mutex::default(),
             warned: Mutex::default(),
             retries: RetryBudget::default(),
+            distrust: Distrust::default(),
         })
     }
 
@@ -153,11 +120,20 @@ impl Upstream {
     /// A [`Failure`] with its evidence; [`Kind::Mismatch`] for other bytes than those of the digest.
     pub async fn manifest(&self, repository: &Repository, reference: &Reference) -> Result<ManifestBody, Failure> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
-        let (answer, asked) = self.ask(&Ask::manifest(Method::GET, repository, reference), deadline).await?;
-        let headers = answer.response.headers().clone();
-        let bytes = self.read(answer, &asked, document::MANIFEST_SIZE_BYTES_MAX, deadline).await?;
-        ManifestBody::read(bytes, &headers, reference)
-            .map_err(|(kind, detail)| asked.failure(kind, Step::Body).with_detail(detail))
+        let ask = Ask::manifest(Method::GET, repository, reference);
+        loop {
+            let (answer, asked) = self.ask(&ask, deadline).await?;
+            let headers = answer.response.headers().clone();
+            match self.read(answer, &asked, document::MANIFEST_SIZE_BYTES_MAX, deadline).await {
+                Ok(bytes) => {
+                    return ManifestBody::read(bytes, &headers, reference)
+                        .map_err(|(kind, detail)| asked.failure(kind, Step::Body).with_detail(detail));
+                }
+                // Broken off on the way; a document is too small to be resumed.
+                Err(failure) if failure.kind == Kind::Unavailable && self.may_retry(deadline).await => {}
+                Err(failure) => return Err(failure),
+            }
+        }
     }
 
     /// How large a blob is (end-2 by HEAD).
@@ -166,7 +142,11 @@ impl Upstream {
     /// A [`Failure`] with its evidence; [`Kind::Malformed`] where upstream does not say.
     pub async fn blob_head(&self, repository: &Repository, digest: &Digest) -> Result<BlobHead, Failure> {
         let ask = Ask::blob(Method::HEAD, repository, digest, None);
-        let (answer, asked) = self.ask(&ask, Instant::now() + ANSWER_TIMEOUT).await?;
+        let (answer, asked) = match self.ask(&ask, Instant::now() + ANSWER_TIMEOUT).await {
+            Ok(answered) => answered,
+            Err(failure) if self.refuses_head(&failure) => return self.blob_head_by_get(repository, digest).await,
+            Err(failure) => return Err(failure),
+        };
         document::refuse_encoded(answer.response.headers())
             .and_then(|()| super::body::content_length(answer.response.headers()).ok_or("no Content-Length".to_owned()))
             .map(|size_bytes| BlobHead { size_bytes })
@@ -220,6 +200,31 @@ impl Upstream {
         self.ask(&ask, Instant::now() + ANSWER_TIMEOUT).await.map(|_| ())
     }
 
+    /// Whether it is the method that was refused: by the upstream itself, or by a storage whose signed URLs are good for
+    /// GET alone.
+    fn refuses_head(&self, failure: &Failure) -> bool {
+        let itself = self.origins.iter().any(|origin| origin.to_string() == failure.host);
+        matches!(failure.status, Some(405 | 501)) || (!itself && matches!(failure.status, Some(400 | 401 | 403)))
+    }
+
+    /// As [`Upstream::blob_head`], by asking for the first byte.
+    async fn blob_head_by_get(&self, repository: &Repository, digest: &Digest) -> Result<BlobHead, Failure> {
+        let body = self.blob(repository, digest, Some(ByteRange { first: 0, last: Some(0) })).await?;
+        body.size_bytes.map(|size_bytes| BlobHead { size_bytes }).ok_or_else(|| {
+            Failure::new(&self.registry, Kind::Malformed, Step::Headers, self.host()).with_detail("no size given")
+        })
+    }
+
+    /// Whether the budget and the time allow to ask again; waits a little if so.
+    async fn may_retry(&self, deadline: Instant) -> bool {
+        let delay = retry::delay();
+        if Instant::now() + delay >= deadline || !self.retries.withdraw() {
+            return false;
+        }
+        tokio::time::sleep(delay).await;
+        true
+    }
+
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Failure> {
         let started = Instant::now();
         match tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(&self.fills).acquire_owned()).await {
@@ -231,85 +236,6 @@ impl Upstream {
                 Err(failure.with_detail(format!("all {} fetches are taken (fills_max)", self.config.fills_max)))
             }
         }
-    }
-
-    /// Asks until there is an answer of success, or a failure that more asking will not change.
-    pub(super) async fn ask(&self, ask: &Ask<'_>, deadline: Instant) -> Result<(Answer, Asked), Failure> {
-        let started = Instant::now();
-        let mut attempts = 0;
-        let result = self.ask_in_turn(ask, deadline, &mut attempts).await;
-        match result {
-            Ok(answer) => {
-                let asked = Asked {
-                    upstream: self.registry.clone(),
-                    host: answer.host(),
-                    credential: answer.credential.clone(),
-                    started,
-                    attempts,
-                };
-                Ok((answer, asked))
-            }
-            Err(mut failure) => {
-                failure.attempts = attempts;
-                failure.elapsed = started.elapsed();
-                failure.rate = self.rate_budget();
-                tracing::debug!(
-                    upstream.registry = %self.registry, upstream.path = %ask.path.split('?').next().unwrap_or_default(),
-                    failure = %failure, "upstream failed"
-                );
-                Err(failure)
-            }
-        }
-    }
-
-    async fn ask_in_turn(&self, ask: &Ask<'_>, deadline: Instant, attempts: &mut u32) -> Result<Answer, Failure> {
-        if self.config.offline {
-            return Err(Failure::new(&self.registry, Kind::Refused, Step::Connect, self.host()).with_detail("offline"));
-        }
-        self.retries.deposit();
-        let (live, down): (Vec<_>, Vec<_>) = self.endpoints.iter().partition(|endpoint| !endpoint.is_down());
-        let mut turn: VecDeque<&Endpoint> = live.into_iter().chain(down).collect();
-        let attempts_max = retry::ATTEMPTS_MAX.max(turn.len());
-        let mut last = None;
-        while let Some(endpoint) = turn.pop_front() {
-            if *attempts as usize >= self.endpoints.len() {
-                // Every URL was asked once: from here on it is asking again.
-                if !self.retries.withdraw() {
-                    break;
-                }
-                tokio::time::sleep(retry::delay()).await;
-            }
-            if last.is_some() && Instant::now() + ATTEMPT_TIME_MIN > deadline {
-                break;
-            }
-            *attempts += 1;
-            let limit = if turn.is_empty() { ATTEMPT_TIMEOUT } else { ATTEMPT_TIMEOUT_SHORT };
-            let trouble = match self.attempt(endpoint, ask, deadline.min(Instant::now() + limit)).await {
-                Ok(answer) => {
-                    endpoint.set_down(false);
-                    return Ok(answer);
-                }
-                Err(trouble) => trouble,
-            };
-            self.judge(endpoint, &trouble);
-            match trouble.again {
-                Again::No => return Err(trouble.failure),
-                Again::Here if *attempts as usize + turn.len() < attempts_max => turn.push_back(endpoint),
-                Again::Here | Again::Elsewhere => {}
-            }
-            // That time ran out says less than what went wrong at the same place before.
-            let known = last.as_ref().is_some_and(|last: &Failure| last.host == trouble.failure.host);
-            if !(known && trouble.failure.step == Step::Headers && trouble.again == Again::Elsewhere) {
-                last = Some(trouble.failure);
-            }
-        }
-        Err(last.unwrap_or_else(|| Failure::new(&self.registry, Kind::Unavailable, Step::Connect, self.host())))
-    }
-
-    /// Remembers whether `endpoint` itself is the one that does not answer.
-    fn judge(&self, endpoint: &Endpoint, trouble: &Trouble) {
-        let itself = trouble.failure.host == endpoint.origin.to_string() && trouble.failure.step != Step::Token;
-        endpoint.set_down(itself && trouble.again != Again::No);
     }
 
     /// The body of `answer`, at most `size_bytes_max` of it.
@@ -341,29 +267,5 @@ impl Upstream {
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Upstream").field(&self.registry.as_str()).finish()
-    }
-}
-
-impl<'a> Ask<'a> {
-    fn manifest(method: Method, repository: &'a Repository, reference: &Reference) -> Self {
-        let path = format!("/v2/{repository}/manifests/{reference}");
-        Self { method, path, repository: Some(repository), accept: MediaType::ACCEPT, range: None }
-    }
-
-    fn blob(method: Method, repository: &'a Repository, digest: &Digest, range: Option<ByteRange>) -> Self {
-        let path = format!("/v2/{repository}/blobs/{digest}");
-        Self { method, path, repository: Some(repository), accept: "*/*", range }
-    }
-
-    pub(super) fn headers(&self) -> http::HeaderMap {
-        let mut headers = http::HeaderMap::new();
-        headers.insert(header::ACCEPT, http::HeaderValue::from_static(self.accept));
-        headers.insert(header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
-        if let Some(range) = self.range
-            && let Ok(value) = http::HeaderValue::try_from(range.to_string())
-        {
-            headers.insert(header::RANGE, value);
-        }
-        headers
     }
 }

@@ -1,8 +1,9 @@
 //! Answers that come in pages: tags and referrers. A `Link` is followed to the same origin only (CVE-2026-88887).
 
 use super::{
+    ask::{Ask, Asked},
     attempt::Answer,
-    client::{Ask, Asked, Upstream},
+    client::Upstream,
     document::{self, MANIFEST_SIZE_BYTES_MAX, ManifestBody},
     failure::{Failure, Kind, Step},
 };

@@ -4,11 +4,13 @@
 //! two of them. What an upstream says is hostile until it is parsed. Nothing is kept here but what saves requests: what
 //! was fetched belongs to the cache, and what a failure means is said by `diagnosis`.
 
+mod ask;
 mod attempt;
 mod authorize;
 mod body;
 mod challenge;
 mod client;
+mod distrust;
 mod document;
 mod endpoint;
 mod failure;
@@ -18,6 +20,7 @@ mod realm;
 mod redirect;
 mod retry;
 mod token;
+mod token_service;
 mod words;
 
 pub use body::{BlobBody, ByteRange};

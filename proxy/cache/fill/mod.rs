@@ -10,8 +10,8 @@ mod plan;
 mod reader;
 mod task;
 
-pub(super) use plan::{Next, Plan, Stop};
-pub(super) use reader::read;
+pub(super) use plan::{Next, Plan, Stop, WITHHELD_BYTES};
+pub(super) use reader::{Part, read};
 
 use crate::{
     oci::{Digest, Repository},
@@ -24,7 +24,10 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+
+/// Ranges far ahead of a fill that are fetched beside it at once; further ones wait for the fill.
+const BESIDE_MAX: usize = 8;
 
 /// A fill as its readers see it.
 pub(super) struct Fill {
@@ -37,6 +40,8 @@ pub(super) struct Fill {
     progress: watch::Sender<Progress>,
     readers: AtomicUsize,
     abandoned: Notify,
+    finished: watch::Sender<bool>,
+    beside: Arc<Semaphore>,
 }
 
 /// How far a fill is, as its readers see it.
@@ -75,6 +80,8 @@ impl Fill {
             progress: watch::Sender::new(progress),
             readers: AtomicUsize::new(0),
             abandoned: Notify::new(),
+            finished: watch::Sender::new(false),
+            beside: Arc::new(Semaphore::new(BESIDE_MAX)),
         })
     }
 
@@ -112,6 +119,27 @@ impl Fill {
     /// How far it is now.
     pub(super) fn progress(&self) -> Progress {
         self.progress.borrow().clone()
+    }
+
+    /// A place for a fetch beside it, if one is left.
+    pub(super) fn place_beside(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.beside).try_acquire_owned().ok()
+    }
+
+    /// Whether its bytes are proven; they may not be kept yet.
+    pub(super) fn is_proven(&self) -> bool {
+        matches!(self.progress.borrow().state, State::Proven)
+    }
+
+    /// Waits until its task is over: until what was proven is kept.
+    pub(super) async fn finished(&self) {
+        // An error would mean that the fill is gone, which it is not while it is borrowed.
+        let _ = self.finished.subscribe().wait_for(|finished| *finished).await;
+    }
+
+    /// Its task is over.
+    pub(super) fn set_finished(&self) {
+        self.finished.send_replace(true);
     }
 
     /// The file it writes to, once upstream has answered and the store has given one.

@@ -24,8 +24,12 @@ const CHUNKS_AHEAD_MAX: usize = 8;
 /// So much is written at once, where so much has come in.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Doubled with each attempt that brings nothing.
-const RESUME_DELAY: Duration = Duration::from_millis(100);
+/// Before each attempt that follows one without progress: together long enough for a registry to be restarted.
+const RESUME_DELAYS: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(10)];
+
+/// So often a resume waits for one of the upstream's `fills_max`; each wait has the upstream's own deadline.
+const BUSY_MAX: u32 = 30;
 
 /// Why a fill ended without its bytes.
 enum Broken {
@@ -48,6 +52,8 @@ impl Fill {
         let end = match end {
             Ok(end) => end,
             Err(Broken::Upstream(failure)) => {
+                tracing::warn!(upstream.registry = %upstream, blob.digest = %self.digest, kind = ?failure.kind,
+                    detail = failure.detail, "a blob could not be fetched");
                 let end = if failure.kind == Kind::Mismatch { FillEnd::Mismatch } else { FillEnd::Failed };
                 self.publish(State::Failed(Arc::new(*failure)), None);
                 end
@@ -80,6 +86,10 @@ impl Fill {
         // has tried again where that could help.
         let body = self.upstream.blob(&self.repository, &self.digest, None).await.map_err(broken)?;
         plan.opened(body.first, body.size_bytes.or(body.length_bytes)).map_err(|stop| self.stopped(stop))?;
+        if plan.size_bytes() == Some(0) && self.digest.of_same_algorithm(b"") != self.digest {
+            // Nothing can be withheld of nothing: an empty body would be whole before it is proven.
+            return Err(broken(self.failure(Kind::Mismatch, "upstream gives an empty body")));
+        }
         // The size is known from here on, whether or not the store can take it.
         self.publish(State::Asking, Some(&plan));
         let (from, digest) = (Arc::clone(store), self.digest);
@@ -95,25 +105,38 @@ impl Fill {
         loop {
             let (written, next) = self.take(plan, ink, body).await?;
             ink = written;
-            let mut next = next;
-            body = loop {
-                match next {
-                    Next::Prove => return Ok(ink),
-                    Next::Stop(stop) => return Err(self.stopped(stop)),
-                    Next::Ask { from, attempt } => {
-                        sleep(pause(attempt)).await;
-                        let range = (from > 0).then_some(ByteRange { first: from, last: None });
-                        match self.upstream.blob(&self.repository, &self.digest, range).await {
-                            Ok(body) => {
-                                plan.opened(body.first, body.size_bytes).map_err(|stop| self.stopped(stop))?;
-                                break body;
-                            }
-                            Err(failure) if is_final(&failure) => return Err(broken(failure)),
-                            Err(_) => next = plan.cut(),
-                        }
-                    }
-                }
+            body = match self.resume(plan, next).await? {
+                Some(body) => body,
+                None => return Ok(ink),
             };
+        }
+    }
+
+    /// Upstream's next body, or `None` where every byte is there.
+    async fn resume(&self, plan: &mut Plan, mut next: Next) -> Result<Option<BlobBody>, Broken> {
+        let mut busy = 0;
+        let mut wait = None;
+        loop {
+            let (from, attempt) = match next {
+                Next::Prove => return Ok(None),
+                Next::Stop(stop) => return Err(self.stopped(stop)),
+                Next::Ask { from, attempt } => (from, attempt),
+            };
+            sleep(wait.take().unwrap_or_else(|| pause(attempt))).await;
+            let range = (from > 0).then_some(ByteRange { first: from, last: None });
+            match self.upstream.blob(&self.repository, &self.digest, range).await {
+                Ok(body) => {
+                    plan.opened(body.first, body.size_bytes).map_err(|stop| self.stopped(stop))?;
+                    return Ok(Some(body));
+                }
+                // Waiting for a place is not upstream's fault.
+                Err(failure) if failure.kind == Kind::Busy && busy < BUSY_MAX => busy += 1,
+                Err(failure) if is_final(&failure) => return Err(broken(failure)),
+                Err(failure) => {
+                    wait = failure.retry_after.map(|after| after.min(RESUME_DELAYS[RESUME_DELAYS.len() - 1]));
+                    next = plan.cut();
+                }
+            }
         }
     }
 
@@ -223,12 +246,12 @@ async fn write(ink: Ink, batch: Vec<Bytes>) -> Result<Ink, Broken> {
 
 /// Asking again cannot help where upstream has answered and the answer was no.
 fn is_final(failure: &Failure) -> bool {
-    !matches!(failure.kind, Kind::Unavailable | Kind::Busy | Kind::RateLimited)
+    !matches!(failure.kind, Kind::Unavailable | Kind::RateLimited)
 }
 
 fn pause(attempt: u32) -> Duration {
-    let most = RESUME_DELAY * 2u32.saturating_pow(attempt.saturating_sub(1)).min(32);
-    most.mul_f64(0.5 + fastrand::f64() / 2.0)
+    let place = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX).min(RESUME_DELAYS.len() - 1);
+    RESUME_DELAYS[place].mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 fn broken(failure: Failure) -> Broken {

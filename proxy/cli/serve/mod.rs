@@ -11,7 +11,7 @@ use crate::{
     metrics::Metrics,
     oci::Target,
     server::Server,
-    store::Store,
+    store::{self, Store},
     upstream::Upstreams,
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -23,8 +23,11 @@ use tokio::{
     time,
 };
 
-/// For streams under way when it is told to stop; Kubernetes kills after 30 s by default.
-const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// For streams under way when it is told to stop. Kubernetes kills after 30 s by default, and the store is to be closed
+/// by then.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// For what was delivered and is not yet on the disk.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the admin door after the registry door has closed.
 const ADMIN_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -37,6 +40,7 @@ impl Commands for Cache {
 /// Everything open, nothing served yet.
 struct Opened {
     store: Arc<Store>,
+    cache: Arc<Cache>,
     server: Server,
     admin: Arc<Admin>,
     registry_door: TcpListener,
@@ -47,17 +51,20 @@ struct Opened {
 
 /// Runs until SIGTERM or SIGINT.
 pub(super) async fn serve(config: Config) -> Result<(), Failure> {
-    process::forbid_core_dumps();
     process::raise_descriptor_limit();
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    let Opened { store, server, admin, registry_door, admin_door, socket, mut signals } =
+    let Opened { store, cache, server, admin, registry_door, admin_door, socket, mut signals } =
         open(Arc::new(config)).await?;
+    // Only now: a process that cannot be dumped cannot use the links of its own descriptors, by which a socket with a
+    // long path is made.
+    process::forbid_core_dumps();
     let (listen, admin_address) = (address(&registry_door)?, address(&admin_door)?);
 
     let (stop_server, server_stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
+    let keeping_room = tokio::spawn(Arc::clone(&cache).keep_room(server_stopped.clone()));
     let mut serving = tokio::spawn(async move { server.run(registry_door, server_stopped).await });
     let administering = tokio::spawn(Arc::clone(&admin).serve(admin_door, socket, admin_stopped));
     admin.set_ready(true);
@@ -79,8 +86,10 @@ pub(super) async fn serve(config: Config) -> Result<(), Failure> {
         }
     }
     serving.abort();
+    keeping_room.abort();
     stop_admin.send_replace(true);
     finish(administering).await;
+    cache.settle(SETTLE_TIMEOUT).await;
     close(store).await;
     outcome
 }
@@ -92,7 +101,7 @@ async fn open(config: Arc<Config>) -> Result<Opened, Failure> {
     let store = spawn_blocking(move || Store::open(&directory))
         .await
         .map_err(|error| Failure::from_error(&error))?
-        .map_err(|error| Failure::from_error(&error))?;
+        .map_err(|error| unopened(&error))?;
     let store = Arc::new(store);
     let metrics = Arc::new(Metrics::default());
     let upstreams = Arc::new(Upstreams::new(&config, Arc::clone(&metrics)).map_err(|error| Failure::usage(&error))?);
@@ -102,8 +111,17 @@ async fn open(config: Arc<Config>) -> Result<Opened, Failure> {
     let socket = Socket::bind(&config.cache.directory).map_err(|error| Failure::from_error(&error))?;
     let commands = Arc::clone(&cache) as Arc<dyn Commands>;
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&metrics), commands);
-    let server = Server::new(config, cache, metrics);
-    Ok(Opened { store, server, admin, registry_door, admin_door, socket, signals })
+    let server = Server::new(config, Arc::clone(&cache), metrics);
+    Ok(Opened { store, cache, server, admin, registry_door, admin_door, socket, signals })
+}
+
+fn unopened(error: &store::Error) -> Failure {
+    let failure = Failure::from_error(error);
+    match error {
+        store::Error::InUse { .. } => failure.with_remedy("stop it or set cache.directory"),
+        store::Error::Unwritable { .. } => failure.with_remedy("set cache.directory to one that this user may write"),
+        _ => failure,
+    }
 }
 
 fn address(door: &TcpListener) -> Result<SocketAddr, Failure> {

@@ -11,6 +11,7 @@ mod registry_not_configured;
 mod repository_missing;
 mod repository_not_allowed;
 mod repository_refused;
+mod request_malformed;
 mod route_unknown;
 mod store_failed;
 mod tag_missing;
@@ -27,6 +28,7 @@ pub(super) use unknown::finding as unknown;
 /// The causes known. The last matches everything.
 pub static CATALOGUE: &[&dyn Diagnosis] = &[
     &name_invalid::NameInvalid,
+    &request_malformed::RequestMalformed,
     &route_unknown::RouteUnknown,
     &write_refused::WriteRefused,
     &registry_not_configured::RegistryNotConfigured,

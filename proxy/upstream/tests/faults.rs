@@ -113,7 +113,11 @@ async fn a_body_that_stalls_is_cut() {
     let mut body = origin.client().blob(&repository("a"), &digest(), None).await.unwrap();
     assert_eq!(body.chunk().await.unwrap().unwrap(), "hello");
     tokio::time::pause();
-    let failure = body.chunk().await.unwrap_err();
+    // Waiting in small steps is waiting.
+    for _ in 0..19 {
+        assert!(tokio::time::timeout(Duration::from_secs(1), body.chunk()).await.is_err());
+    }
+    let failure = tokio::time::timeout(Duration::from_secs(2), body.chunk()).await.unwrap().unwrap_err();
     assert_eq!((failure.kind, failure.step), (Kind::Unavailable, Step::Body));
     assert_eq!(failure.detail.as_deref(), Some("no byte for 20 s, cut"));
 }
@@ -136,8 +140,8 @@ async fn a_body_that_breaks_off_is_a_failure() {
     }
 }
 
-/// A TLS server that has `certificate` and answers every request with `{}`.
-async fn tls_origin(certificate: rcgen::Certificate, key: rcgen::KeyPair) -> u16 {
+/// A TLS server that has `certificate` and answers `{}`, or sends on to `location`.
+async fn tls_origin(certificate: rcgen::Certificate, key: rcgen::KeyPair, location: Option<String>) -> u16 {
     let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -152,13 +156,16 @@ async fn tls_origin(certificate: rcgen::Certificate, key: rcgen::KeyPair) -> u16
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let acceptor = acceptor.clone();
+            let (acceptor, location) = (acceptor.clone(), location.clone());
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = hyper::service::service_fn(async |_| {
-                    Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(
-                        bytes::Bytes::from("{}"),
-                    )))
+                let service = hyper::service::service_fn(move |_| {
+                    let mut response = http::Response::new(http_body_util::Full::new(bytes::Bytes::from("{}")));
+                    if let Some(location) = &location {
+                        *response.status_mut() = http::StatusCode::TEMPORARY_REDIRECT;
+                        response.headers_mut().insert("location", location.parse().unwrap());
+                    }
+                    std::future::ready(Ok::<_, std::convert::Infallible>(response))
                 });
                 let stream = hyper_util::rt::TokioIo::new(stream);
                 let _ = hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await;
@@ -184,7 +191,7 @@ async fn a_bad_certificate_is_named() {
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let certificate = params.self_signed(&key).unwrap();
         std::fs::write(&ca_file, certificate.pem()).unwrap();
-        let port = tls_origin(certificate, key).await;
+        let port = tls_origin(certificate, key, None).await;
         let mut config = config(&[&format!("https://localhost:{port}")], None);
         config.ca_file = trusted.then(|| ca_file.clone());
         let answer = client_of(config).manifest(&repository("a"), &latest()).await;
@@ -197,6 +204,21 @@ async fn a_bad_certificate_is_named() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_redirect_from_https_to_http_is_refused() {
+    let plain = Origin::start(|_, _| ok("{}")).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    std::fs::write(file.path(), certificate.pem()).unwrap();
+    let port = tls_origin(certificate, key, Some(plain.url("/"))).await;
+    let mut config = config(&[&format!("https://localhost:{port}")], None);
+    config.ca_file = Some(file.path().to_owned());
+    let failure = fails(&client_of(config)).await;
+    assert_eq!((failure.kind, failure.step), (Kind::Refused, Step::Redirect));
+    assert!(plain.seen().is_empty());
 }
 
 #[tokio::test]

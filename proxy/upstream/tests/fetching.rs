@@ -228,3 +228,35 @@ async fn fetches_are_counted_and_slow_where_the_operator_says() {
     }
     assert!(started.elapsed() >= Duration::from_millis(400), "{:?}", started.elapsed());
 }
+
+#[tokio::test]
+async fn a_manifest_that_breaks_off_is_asked_for_again() {
+    let origin = Origin::start(|origin, _| {
+        let length = MANIFEST.len().to_string();
+        let whole = reply(200, &[("content-length", &length)], MANIFEST);
+        match (origin.seen().len(), whole) {
+            (1, Reply::Answer(response)) => Reply::Cut(response.map(|body| body.slice(..5))),
+            (_, whole) => whole,
+        }
+    })
+    .await;
+    let manifest = origin.client().manifest(&repository("a"), &tag("1")).await.unwrap();
+    assert_eq!(manifest.bytes, MANIFEST);
+    assert_eq!(origin.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn a_size_comes_by_get_where_the_storage_refuses_head() {
+    let storage = Origin::start(|_, seen| match (seen.method.as_str(), seen.header("range")) {
+        ("GET", Some("bytes=0-0")) => reply(206, &[("content-range", "bytes 0-0/700")], "x"),
+        _ => reply(403, &[], "SignatureDoesNotMatch"),
+    })
+    .await;
+    let to = format!("http://{}/signed?key=secret", storage.address);
+    let origin = Origin::start(move |_, _| redirect(&to)).await;
+    let head = origin.client().blob_head(&repository("a"), &digest()).await.unwrap();
+    assert_eq!(head.size_bytes, 700);
+    let refusing = Origin::start(|_, _| reply(403, &[], "{}")).await;
+    let failure = refusing.client().blob_head(&repository("a"), &digest()).await.unwrap_err();
+    assert_eq!((failure.kind, refusing.seen().len()), (Kind::RepositoryRefused, 1));
+}

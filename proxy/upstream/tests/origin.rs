@@ -120,7 +120,7 @@ impl Origin {
         };
         self.seen.lock().unwrap().push(seen.clone());
         match script(self, &seen) {
-            Reply::Answer(response) => Ok(response.map(|body| whole(body))),
+            Reply::Answer(response) => Ok(response.map(whole)),
             Reply::Cut(response) => Ok(response.map(|body| part(body, false))),
             Reply::Stall(response) => Ok(response.map(|body| part(body, true))),
             Reply::Close => Err(io::ErrorKind::ConnectionReset.into()),

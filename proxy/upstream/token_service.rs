@@ -1,0 +1,130 @@
+//! Asking a token service, and what its refusal means (distribution-spec's token flow, by GET).
+
+use super::{
+    attempt::host,
+    authorize::basic,
+    client::Upstream,
+    document,
+    failure::{Again, Failure, Kind, Step, Trouble},
+    rate,
+    token::{self, TOKEN_SIZE_BYTES_MAX, TOKEN_TIMEOUT, Token, TokenKey},
+    words::Words,
+};
+use crate::{
+    credentials::{Credential, Current},
+    metrics::UpstreamRequest,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use std::sync::{Arc, atomic::Ordering};
+use tokio::time::Instant;
+
+impl Upstream {
+    /// The token for `key`, fetched once for all who want it.
+    pub(super) async fn token(
+        &self,
+        key: &TokenKey,
+        current: &Current,
+        deadline: Instant,
+    ) -> Result<Arc<Token>, Trouble> {
+        let slot = self.tokens.slot(key);
+        let waited = Instant::now();
+        let fetching = slot.get_or_init(|| async { self.fetch_token(key, current).await.map(Arc::new) });
+        match tokio::time::timeout_at(deadline, fetching).await {
+            Ok(Ok(token)) => Ok(Arc::clone(token)),
+            Ok(Err(trouble)) => {
+                self.tokens.drop_slot(key, &slot);
+                Err(trouble.clone())
+            }
+            Err(_) => {
+                let failure = self.token_failure(key, current, Kind::Unavailable);
+                let detail = format!("timed out after {} s", waited.elapsed().as_secs_f64().round());
+                Err(Trouble { failure: failure.with_detail(detail), again: Again::Elsewhere })
+            }
+        }
+    }
+
+    fn token_failure(&self, key: &TokenKey, current: &Current, kind: Kind) -> Failure {
+        let mut failure = Failure::new(&self.registry, kind, Step::Token, host(&key.realm));
+        failure.credential = current.place.as_deref().map(str::to_owned);
+        failure
+    }
+
+    async fn fetch_token(&self, key: &TokenKey, current: &Current) -> Result<Token, Trouble> {
+        if let Some(refusal) = self.distrust.refusal(key.generation) {
+            return Err(refusal);
+        }
+        let deadline = Instant::now() + TOKEN_TIMEOUT;
+        let url = token::question(key);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(basic) = basic(&current.credential) {
+            headers.insert(header::AUTHORIZATION, basic);
+        }
+        let sent = self.transport.send(Method::GET, &url, headers, deadline).await;
+        self.count(UpstreamRequest::Token, sent.as_ref().ok().map(reqwest::Response::status));
+        let mut response = sent.map_err(|fault| {
+            let mut trouble = self.trouble(fault, &url);
+            trouble.failure.step = Step::Token;
+            trouble.failure.credential = current.place.as_deref().map(str::to_owned);
+            trouble
+        })?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            return Err(self.token_refusal(response, key, current, deadline).await);
+        }
+        let malformed = |kind, detail: String| {
+            Trouble::from(self.token_failure(key, current, kind).with_status(status.as_u16()).with_detail(detail))
+        };
+        let body = document::collect(&mut response, TOKEN_SIZE_BYTES_MAX, deadline).await;
+        let body = body.map_err(|(kind, detail)| malformed(kind, detail))?;
+        let token = token::parse(&body);
+        let token = token
+            .ok_or_else(|| malformed(Kind::Malformed, "the answer of the token service holds no token".to_owned()))?;
+        if key.generation > 0 {
+            self.proven_generation.store(key.generation, Ordering::Relaxed);
+            self.distrust.accepted();
+        }
+        Ok(token)
+    }
+
+    /// What a token service means that gives no token.
+    async fn token_refusal(
+        &self,
+        response: reqwest::Response,
+        key: &TokenKey,
+        current: &Current,
+        deadline: Instant,
+    ) -> Trouble {
+        let status = response.status().as_u16();
+        let proven = self.proven_generation.load(Ordering::Relaxed) == key.generation;
+        let (kind, again) = match (status, &current.credential) {
+            (401 | 403, Credential::Anonymous) => (Kind::RepositoryRefused, Again::No),
+            // GHCR refuses here what a credential may not read, though it is a good one.
+            (403, Credential::Basic { .. }) if proven => (Kind::RepositoryRefused, Again::No),
+            (401 | 403, Credential::Basic { .. }) => (Kind::CredentialRefused, Again::No),
+            (429, _) => (Kind::RateLimited, Again::No),
+            (408 | 500..=599, _) => (Kind::Unavailable, Again::Here),
+            (300..=399, _) => (Kind::Refused, Again::No),
+            _ => (Kind::Malformed, Again::No),
+        };
+        let mut failure = self.token_failure(key, current, kind).with_status(status);
+        if (300..=399).contains(&status) {
+            failure.detail = Some("the token service redirects, which is not followed".to_owned());
+        }
+        failure.retry_after = rate::retry_after(response.headers());
+        let encoded = basic(&current.credential);
+        let encoded =
+            encoded.as_ref().and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Basic "));
+        let mut shown: Vec<&str> = encoded.into_iter().collect();
+        if let Credential::Basic { secret, .. } = &current.credential {
+            shown.push(secret.expose());
+        }
+        Words::read(response, deadline, &shown).await.add_to(&mut failure);
+        let trouble = Trouble { failure, again };
+        if kind == Kind::CredentialRefused {
+            self.distrust.refused(key.generation, &trouble);
+        }
+        trouble
+    }
+}
