@@ -4,7 +4,7 @@ use crate::{
     store,
     upstream::{self, Failure, Kind, Step, Upstream},
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// Why something could not be served. Cheap to clone: one failure is told to all who waited.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -43,19 +43,6 @@ impl From<store::Error> for Cause {
 
 /// What the cache itself finds wrong with a body that upstream sends.
 pub(super) fn failure_of_body(upstream: &Upstream, kind: Kind, detail: &str) -> Failure {
-    Failure {
-        upstream: upstream.registry().clone(),
-        kind,
-        step: Step::Body,
-        host: upstream.config().urls.first().map(|url| url.origin().ascii_serialization()).unwrap_or_default(),
-        status: None,
-        code: None,
-        message: None,
-        attempts: 1,
-        elapsed: Duration::ZERO,
-        retry_after: None,
-        rate: None,
-        credential: None,
-        detail: Some(detail.to_owned()),
-    }
+    let host = upstream.config().urls.first().map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+    Failure::new(upstream.registry(), kind, Step::Body, host).with_detail(detail)
 }

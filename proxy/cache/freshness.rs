@@ -152,21 +152,7 @@ mod tests {
     const DAY: Duration = Duration::from_hours(24);
 
     fn failure(kind: Kind) -> Failure {
-        Failure {
-            upstream: Registry::docker_hub(),
-            kind,
-            step: Step::Headers,
-            host: "https://registry-1.docker.io".to_owned(),
-            status: None,
-            code: None,
-            message: None,
-            attempts: 1,
-            elapsed: Duration::ZERO,
-            retry_after: None,
-            rate: None,
-            credential: None,
-            detail: None,
-        }
+        Failure::new(&Registry::docker_hub(), kind, Step::Headers, "https://registry-1.docker.io")
     }
 
     #[test]

@@ -124,7 +124,8 @@ impl Kind {
 }
 
 impl Failure {
-    pub(super) fn new(upstream: &Registry, kind: Kind, step: Step, host: impl Into<String>) -> Self {
+    /// A failure of one attempt at `host`, without further evidence.
+    pub fn new(upstream: &Registry, kind: Kind, step: Step, host: impl Into<String>) -> Self {
         Self {
             upstream: upstream.clone(),
             kind,
@@ -142,7 +143,9 @@ impl Failure {
         }
     }
 
-    pub(super) fn with_detail(mut self, detail: impl Into<String>) -> Self {
+    /// With its cause in words.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
