@@ -124,7 +124,7 @@ impl Index {
             database.close()?;
             Ok(sound)
         });
-        if sound == Ok(true) { Ok(()) } else { Err(Lost) }
+        if matches!(sound, Ok(true)) { Ok(()) } else { Err(Lost) }
     }
 
     pub(super) fn edit<T>(&self, work: impl FnOnce(&mut Edit<'_>) -> Result<T, redb::Error>) -> Result<T, Lost> {
@@ -167,7 +167,7 @@ impl Index {
     /// A file with one damaged row may have lost others without a trace.
     fn damaged(&self) -> Lost {
         self.rows_damaged.fetch_add(1, Ordering::Relaxed);
-        self.lose("a row is damaged")
+        self.lose(&Cause::Damaged)
     }
 
     pub(super) fn blob(&self, digest: &Digest) -> Result<Option<BlobRow>, Lost> {
@@ -265,11 +265,12 @@ impl Index {
     }
 
     /// Gives the file up, so that nobody trusts it again: whatever it missed, the records have.
-    fn lose(&self, cause: &str) -> Lost {
+    fn lose(&self, cause: &Cause) -> Lost {
         let mut condition = self.condition.write().unwrap_or_else(PoisonError::into_inner);
         if matches!(*condition, Condition::Closed) {
             return Lost;
         }
+        let cause: &dyn std::error::Error = cause;
         tracing::warn!(cause, "the index is lost and will be built again from the records");
         self.losses.fetch_add(1, Ordering::Relaxed);
         let built_at = *self.built_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -378,11 +379,21 @@ fn database(path: &Path) -> Result<Database, redb::Error> {
     Ok(database)
 }
 
-/// Turns an error or a panic of redb into words for the log.
-fn contain<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, String> {
+/// Why the index is lost.
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("redb failed")]
+    Failed(#[source] redb::Error),
+    #[error("redb panicked")]
+    Panicked,
+    #[error("a row is damaged")]
+    Damaged,
+}
+
+fn contain<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Cause> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("redb panicked".to_owned()),
+        Ok(Err(error)) => Err(Cause::Failed(error)),
+        Err(_) => Err(Cause::Panicked),
     }
 }
