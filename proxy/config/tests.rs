@@ -91,6 +91,7 @@ fn every_key_is_read() {
         ca_file = "/ca.pem"
         proxy = "http://proxy:3128"
         trusted_realms = ["https://auth.example.com", "http://auth:8080/"]
+        redirects_private_allowed = true
         repositories_allowed = ["team/**"]
         repositories_denied = ["team/x"]
         fills_max = 7
@@ -109,6 +110,7 @@ fn every_key_is_read() {
     let upstream = &config.upstreams[&registry("localhost:5000")];
     assert_eq!(upstream.urls.len(), 2);
     assert_eq!(upstream.trusted_realms[1].to_string(), "http://auth:8080");
+    assert!(upstream.redirects_private_allowed);
     assert_eq!(upstream.bandwidth_max.map(u64::from), Some(50 << 20));
     assert_eq!(upstream.credentials[0].password.expose(), "hunter2");
     assert_eq!(upstream.credentials[0].place, "upstream.\"localhost:5000\".credentials[0]");

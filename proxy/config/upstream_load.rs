@@ -51,6 +51,7 @@ pub(super) fn upstream(
                        is http itself), no path";
         given.list(allowed, |text| realm(text, https_only))
     })?;
+    section.over("redirects_private_allowed", &mut upstream.redirects_private_allowed, Given::boolean)?;
     section.over("repositories_allowed", &mut upstream.repositories_allowed, Given::patterns)?;
     section.over("repositories_denied", &mut upstream.repositories_denied, Given::patterns)?;
     section.over("fills_max", &mut upstream.fills_max, |given| given.count(1, 10_000))?;
