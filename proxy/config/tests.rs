@@ -310,3 +310,26 @@ fn a_credential_belongs_to_the_first_url() {
     let entitled: Vec<bool> = upstream.urls.iter().map(|url| upstream.is_entitled(url)).collect();
     assert_eq!(entitled, [true, true, false, false, true]);
 }
+
+#[test]
+fn no_error_repeats_what_may_be_a_password() {
+    let credential = "[[upstream.\"a.example\".credentials]]\nusername = \"u\"\n";
+    let proxy = "[upstream.\"a.example\"]\nproxy =";
+    let errors: Vec<String> = [
+        format!("{proxy} \"http://u:hunter2@proxy:3128\""),
+        format!("{proxy} \"u:hunter2@proxy:3128\""),
+        format!("{proxy} \"http://u:hunter2@part@proxy:3128\""),
+        format!("{proxy} \"u:hunter2://x@proxy:3128\""),
+        format!("{proxy} [\"u:hunter2@proxy:3128\"]"),
+        "[upstream.\"a.example\"]\nurls = [\"https://u:hunter2/x@a.example\"]".to_owned(),
+        format!("{credential}password_env = \"hunter2\""),
+        format!("{credential}password_env = \"hunter2=\""),
+        format!("{credential}password_env = [\"hunter2\"]"),
+    ]
+    .iter()
+    .map(|text| load_with(text, &[]).unwrap_err().to_string())
+    .collect();
+    assert!(!errors.iter().any(|error| error.contains("hunter2")), "{errors:#?}");
+    assert!(errors[1].contains("\"[REDACTED]@proxy:3128\""), "{}", errors[1]);
+    assert!(errors[6].ends_with("names a variable, which is not set"), "{}", errors[6]);
+}
