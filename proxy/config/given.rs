@@ -129,10 +129,16 @@ fn shown(value: &DeValue<'_>) -> String {
     cut(&text)
 }
 
-/// The user part of a URL may be a password and is not shown.
+/// The user part of a URL may be a password and is not shown, with a scheme before it or without.
 fn quoted(text: &str) -> String {
-    let text = match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
-        Some((scheme, rest)) => format!("{scheme}://[REDACTED]@{rest}"),
+    let text = match text.rsplit_once('@') {
+        Some((before, rest)) => {
+            let plain = |scheme: &&str| !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
+            match before.split_once("://").map(|(scheme, _)| scheme).filter(plain) {
+                Some(scheme) => format!("{scheme}://[REDACTED]@{rest}"),
+                None => format!("[REDACTED]@{rest}"),
+            }
+        }
         None => text.to_owned(),
     };
     format!("{:?}", cut(&text))

@@ -187,6 +187,13 @@ pub(super) static KEYS: &[Key] = &[
         "Token services on other hosts, and others of urls, that may see its credentials: scheme, host and port, \
          without a path.",
     ),
+    key(
+        Table::Upstream,
+        "redirects_private_allowed",
+        "false",
+        "true: the storage of this registry has private addresses here, as behind an interface endpoint of a cloud, \
+         though the registry's own are public. A registry with private addresses needs no leave.",
+    ),
     list(
         Table::Upstream,
         "repositories_allowed",

@@ -70,6 +70,7 @@ impl Upstream {
             ca_file: None,
             proxy: None,
             trusted_realms: Vec::new(),
+            redirects_private_allowed: false,
             repositories_allowed: Vec::new(),
             repositories_denied: Vec::new(),
             fills_max: 64,

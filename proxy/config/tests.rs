@@ -91,6 +91,7 @@ fn every_key_is_read() {
         ca_file = "/ca.pem"
         proxy = "http://proxy:3128"
         trusted_realms = ["https://auth.example.com", "http://auth:8080/"]
+        redirects_private_allowed = true
         repositories_allowed = ["team/**"]
         repositories_denied = ["team/x"]
         fills_max = 7
@@ -109,6 +110,7 @@ fn every_key_is_read() {
     let upstream = &config.upstreams[&registry("localhost:5000")];
     assert_eq!(upstream.urls.len(), 2);
     assert_eq!(upstream.trusted_realms[1].to_string(), "http://auth:8080");
+    assert!(upstream.redirects_private_allowed);
     assert_eq!(upstream.bandwidth_max.map(u64::from), Some(50 << 20));
     assert_eq!(upstream.credentials[0].password.expose(), "hunter2");
     assert_eq!(upstream.credentials[0].place, "upstream.\"localhost:5000\".credentials[0]");
@@ -307,4 +309,27 @@ fn a_credential_belongs_to_the_first_url() {
     let upstream = &load(text).upstreams[&registry("a.example")];
     let entitled: Vec<bool> = upstream.urls.iter().map(|url| upstream.is_entitled(url)).collect();
     assert_eq!(entitled, [true, true, false, false, true]);
+}
+
+#[test]
+fn no_error_repeats_what_may_be_a_password() {
+    let credential = "[[upstream.\"a.example\".credentials]]\nusername = \"u\"\n";
+    let proxy = "[upstream.\"a.example\"]\nproxy =";
+    let errors: Vec<String> = [
+        format!("{proxy} \"http://u:hunter2@proxy:3128\""),
+        format!("{proxy} \"u:hunter2@proxy:3128\""),
+        format!("{proxy} \"http://u:hunter2@part@proxy:3128\""),
+        format!("{proxy} \"u:hunter2://x@proxy:3128\""),
+        format!("{proxy} [\"u:hunter2@proxy:3128\"]"),
+        "[upstream.\"a.example\"]\nurls = [\"https://u:hunter2/x@a.example\"]".to_owned(),
+        format!("{credential}password_env = \"hunter2\""),
+        format!("{credential}password_env = \"hunter2=\""),
+        format!("{credential}password_env = [\"hunter2\"]"),
+    ]
+    .iter()
+    .map(|text| load_with(text, &[]).unwrap_err().to_string())
+    .collect();
+    assert!(!errors.iter().any(|error| error.contains("hunter2")), "{errors:#?}");
+    assert!(errors[1].contains("\"[REDACTED]@proxy:3128\""), "{}", errors[1]);
+    assert!(errors[6].ends_with("names a variable, which is not set"), "{}", errors[6]);
 }

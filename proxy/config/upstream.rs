@@ -15,6 +15,8 @@ pub struct Upstream {
     pub proxy: Option<Url>,
     /// Token services that may see its credentials, beside its own origins and the built-in ones.
     pub trusted_realms: Vec<Origin>,
+    /// Whether its redirects may lead to private addresses although its own is public. Default false.
+    pub redirects_private_allowed: bool,
     /// Only these repositories may be pulled; empty: all.
     pub repositories_allowed: Vec<Pattern>,
     /// These repositories may not be pulled, whatever is allowed.

@@ -51,6 +51,7 @@ pub(super) fn upstream(
                        is http itself), no path";
         given.list(allowed, |text| realm(text, https_only))
     })?;
+    section.over("redirects_private_allowed", &mut upstream.redirects_private_allowed, Given::boolean)?;
     section.over("repositories_allowed", &mut upstream.repositories_allowed, Given::patterns)?;
     section.over("repositories_denied", &mut upstream.repositories_denied, Given::patterns)?;
     section.over("fills_max", &mut upstream.fills_max, |given| given.count(1, 10_000))?;
@@ -156,16 +157,19 @@ fn from_variable(
     variables: &BTreeMap<String, String>,
     named: &mut BTreeSet<String>,
 ) -> Result<(SecretSource, Secret), Error> {
-    let allowed = "the name of an environment variable";
-    let name = given.text(allowed)?;
+    // Never shown as it was written: who misunderstands the key writes the password there.
+    let no_name = || given.conflict("must be the name of an environment variable, such as \"REGISTRY_PASSWORD\"");
+    let name = given.text("").map_err(|_| no_name())?;
     if name.is_empty() || name.contains(['=', '\0']) {
-        return Err(given.must_be(allowed));
+        return Err(no_name());
     }
     named.insert(name.to_owned());
+    let is_usual = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
     let unusable = |problem| Error::SecretUnusable {
         place: given.place.clone(),
         key: given.key.clone(),
-        source_name: format!("the variable {name}"),
+        source_name: if is_usual { format!("the variable {name}") } else { "a variable".to_owned() },
         problem,
     };
     match variables.get(name).map(String::as_str) {

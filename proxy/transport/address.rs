@@ -6,11 +6,14 @@
 
 use crate::config;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
 };
 use url::{Host, Url};
+
+/// Google Cloud's metadata service.
+const METADATA_NAME: &str = "metadata.google.internal";
 
 /// What an address stands for. Addresses that carry another one inside are what the inner one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +83,9 @@ fn classify_v6(address: Ipv6Addr) -> AddressClass {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => AddressClass::Unspecified,
         [0, 0, 0, 0, 0, 0, 0, 1] => AddressClass::Loopback,
-        [0xfd00, 0x0ec2, ..] => AddressClass::Metadata,
+        // Amazon, Google, Oracle, Scaleway.
+        [0xfd00, 0x0ec2, ..] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => AddressClass::Metadata,
+        [0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe] | [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42] => AddressClass::Metadata,
         [0xfe80..=0xfebf, ..] => AddressClass::LinkLocal,
         [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] => AddressClass::Private,
         [0xff00..=0xffff, ..] => AddressClass::Multicast,
@@ -103,6 +108,12 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
+/// Of the prefix for translation within a network (RFC 8215). Where in it the IPv4 address stands is that network's
+/// choice, so that nobody else can tell what it stands for.
+fn is_translated_locally(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if matches!(address.segments(), [0x64, 0xff9b, 1, ..]))
+}
+
 /// An address that larder does not dial.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{host} stands for a {} address, which is not dialled", class.as_str())]
@@ -111,71 +122,107 @@ pub(super) struct Refused {
     pub(super) class: AddressClass,
 }
 
-/// The rules for one upstream.
+/// The rules for what is asked at one URL of an upstream.
 #[derive(Debug)]
 pub(super) struct Rules {
-    /// Hosts of the configured URLs and of trusted realms: the operator named them.
+    /// The host of that URL and those of trusted realms: the operator named them.
     named: HashSet<String>,
     /// Hosts of the configured proxies: the operator named them, and they are where every dial goes.
     proxies: HashSet<String>,
-    /// Hosts of the configured URLs alone.
-    own: HashSet<String>,
-    /// What the own hosts stood for when they were last resolved.
-    own_classes: Mutex<HashMap<String, AddressClass>>,
+    /// The host of the URL that is asked.
+    own: Option<String>,
+    /// What its connections led to lately.
+    own_class: Mutex<Option<AddressClass>>,
+    /// Whether its storage may be private whatever it is itself.
+    private_allowed: bool,
 }
 
 impl Rules {
-    pub(super) fn new(upstream: &config::Upstream) -> Self {
-        let own: HashSet<String> = upstream.urls.iter().filter_map(host_of).collect();
+    /// The rules for what is asked at `url`, one of the URLs of `upstream`.
+    pub(super) fn new(upstream: &config::Upstream, url: &Url) -> Self {
         let realms = upstream.trusted_realms.iter().filter_map(|origin| Url::parse(&origin.to_string()).ok());
-        let named = realms.filter_map(|url| host_of(&url)).chain(own.iter().cloned()).collect();
-        let own_classes = upstream.urls.iter().filter_map(|url| Some((host_of(url)?, literal_class(url)?))).collect();
+        let named = realms.filter_map(|url| host_of(&url)).chain(host_of(url)).collect();
         let proxies = match &upstream.proxy {
             Some(proxy) => host_of(proxy).into_iter().collect(),
             None => proxies_of_environment(),
         };
-        Self { named, proxies, own, own_classes: Mutex::new(own_classes) }
+        Self {
+            named,
+            proxies,
+            own: host_of(url),
+            own_class: Mutex::new(literal_address(url).map(classify)),
+            private_allowed: upstream.redirects_private_allowed,
+        }
     }
 
     /// Checks a URL whose host is an address, or a name that always means this machine.
     pub(super) fn check_literal(&self, url: &Url) -> Result<(), Refused> {
-        let (Some(host), Some(class)) = (host_of(url), literal_class(url)) else { return Ok(()) };
+        let (Some(host), Some(address)) = (host_of(url), literal_address(url)) else { return Ok(()) };
         // An address the operator wrote down is meant.
-        if self.named.contains(&host) || self.admits_elsewhere(class) { Ok(()) } else { Err(Refused { host, class }) }
+        if self.named.contains(&host) || self.admits_elsewhere(address) {
+            Ok(())
+        } else {
+            Err(Refused { host, class: classify(address) })
+        }
+    }
+
+    /// Whether the operator wrote this host down.
+    pub(super) fn is_named(&self, host: &str) -> bool {
+        self.named.contains(&normalise(host))
+    }
+
+    /// A connection for `url` led to `peer`. Only what answered counts: what a name may also stand for proves nothing.
+    pub(super) fn connected(&self, url: &Url, peer: IpAddr) {
+        if host_of(url) == self.own {
+            *self.own_class.lock().unwrap_or_else(PoisonError::into_inner) = Some(classify(peer));
+        }
     }
 
     /// Keeps of `addresses`, which `host` resolved to, those that may be dialled.
     pub(super) fn filter(&self, host: &str, addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, Refused> {
         let host = normalise(host);
-        if self.own.contains(&host)
-            && let Some(first) = addresses.first()
-        {
-            self.classes().insert(host.clone(), classify(*first));
-        }
         let named = self.named.contains(&host) || self.proxies.contains(&host);
-        let admits = |class| if named { admits_named(class) } else { self.admits_elsewhere(class) };
+        let admits = |address| if named { admits_named(classify(address)) } else { self.admits_elsewhere(address) };
         let refused = addresses.first().map(|address| Refused { host, class: classify(*address) });
-        let kept: Vec<IpAddr> = addresses.into_iter().filter(|address| admits(classify(*address))).collect();
+        let kept: Vec<IpAddr> = addresses.into_iter().filter(|address| admits(*address)).collect();
         match refused {
             Some(refused) if kept.is_empty() => Err(refused),
             _ => Ok(kept),
         }
     }
 
-    /// What hosts may stand for that the operator did not name. A private upstream may send to its private storage,
-    /// and one on this machine to another port of this machine.
-    fn admits_elsewhere(&self, class: AddressClass) -> bool {
-        let own = |wanted: &[AddressClass]| self.classes().values().any(|class| wanted.contains(class));
-        match class {
-            AddressClass::Public => true,
-            AddressClass::Private => own(&[AddressClass::Private, AddressClass::Loopback]),
-            AddressClass::Loopback => own(&[AddressClass::Loopback]),
-            _ => false,
+    /// Checks a host that a proxy will resolve, by its name and by the `addresses` it has here, if any. Whether it is
+    /// private cannot be held against it: behind a proxy the upstream's own address is not known either.
+    pub(super) fn check_proxied(&self, host: &str, addresses: &[IpAddr]) -> Result<(), Refused> {
+        let host = normalise(host);
+        // Clouds name their metadata services in this domain, which companies use too.
+        let internal = |host: &str| host.ends_with(".internal");
+        let at_home = self.private_allowed || self.own.as_deref().is_some_and(internal);
+        if host == METADATA_NAME || (internal(&host) && !at_home) {
+            return Err(Refused { host, class: AddressClass::Metadata });
+        }
+        let open = |address: &&IpAddr| {
+            matches!(classify(**address), AddressClass::Public | AddressClass::Private)
+                && !is_translated_locally(**address)
+        };
+        match addresses.iter().find(|address| !open(address)) {
+            Some(address) => Err(Refused { host, class: classify(*address) }),
+            None => Ok(()),
         }
     }
 
-    fn classes(&self) -> std::sync::MutexGuard<'_, HashMap<String, AddressClass>> {
-        self.own_classes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// What hosts may stand for that the operator did not name. A private upstream may send to its private storage,
+    /// and one on this machine to another port of this machine.
+    fn admits_elsewhere(&self, address: IpAddr) -> bool {
+        let own = *self.own_class.lock().unwrap_or_else(PoisonError::into_inner);
+        let at_home = matches!(own, Some(AddressClass::Private | AddressClass::Loopback));
+        match classify(address) {
+            _ if is_translated_locally(address) => false,
+            AddressClass::Public => true,
+            AddressClass::Private => self.private_allowed || at_home,
+            AddressClass::Loopback => own == Some(AddressClass::Loopback),
+            _ => false,
+        }
     }
 }
 
@@ -184,15 +231,21 @@ fn admits_named(class: AddressClass) -> bool {
     matches!(class, AddressClass::Public | AddressClass::Private | AddressClass::Loopback)
 }
 
-fn literal_class(url: &Url) -> Option<AddressClass> {
+/// The address that is the host of `url`, or that its name always stands for.
+fn literal_address(url: &Url) -> Option<IpAddr> {
     match url.host()? {
-        Host::Ipv4(address) => Some(classify(address.into())),
-        Host::Ipv6(address) => Some(classify(address.into())),
+        Host::Ipv4(address) => Some(address.into()),
+        Host::Ipv6(address) => Some(address.into()),
         Host::Domain(name) => {
             let name = normalise(name);
-            (name == "localhost" || name.ends_with(".localhost")).then_some(AddressClass::Loopback)
+            (name == "localhost" || name.ends_with(".localhost")).then_some(Ipv4Addr::LOCALHOST.into())
         }
     }
+}
+
+/// Whether `url` always means this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    literal_address(url).is_some_and(|address| classify(address) == AddressClass::Loopback)
 }
 
 fn host_of(url: &Url) -> Option<String> {

@@ -5,8 +5,13 @@ pub(crate) fn upstream(urls: &[&str]) -> config::Upstream {
     config::Upstream::at(urls.iter().map(|url| Url::parse(url).unwrap()).collect())
 }
 
-fn rules(urls: &[&str]) -> Rules {
-    Rules::new(&upstream(urls))
+/// The rules for the first of `urls`.
+pub(crate) fn rules(urls: &[&str]) -> Rules {
+    rules_of(&upstream(urls))
+}
+
+fn rules_of(upstream: &config::Upstream) -> Rules {
+    Rules::new(upstream, &upstream.urls[0])
 }
 
 #[test]
@@ -63,6 +68,9 @@ fn addresses_stand_for_what_they_are() {
         ("168.63.129.16", Metadata),
         ("fd00:ec2::254", Metadata),
         ("fd00:ec2::23", Metadata),
+        ("fd20:ce::254", Metadata),
+        ("fd00:c1::a9fe:a9fe", Metadata),
+        ("fd00:42::42", Metadata),
         ("::ffff:169.254.169.254", Metadata),
         ("64:ff9b::a9fe:a9fe", Metadata),
         ("2002:a9fe:a9fe::", Metadata),
@@ -137,10 +145,18 @@ fn names_are_judged_by_the_addresses_that_are_dialled() {
     // The own name may stand for any network, yet never for a metadata service.
     assert_eq!(kept(&rules, "registry.example", &["169.254.169.254", "fe80::1", "0.0.0.0", "ff02::1"]), 0);
     assert_eq!(kept(&rules, "Registry.Example.", &["10.0.0.1"]), 1);
-    // From now on it is known to be private, and so may its storage be.
+    // What it may stand for proves nothing,
+    assert_eq!(kept(&rules, "cdn.example", &["10.0.0.1"]), 0);
+    let url = |text: &str| Url::parse(text).unwrap();
+    rules.connected(&url("https://cdn.example/"), "10.0.0.1".parse().unwrap());
+    assert_eq!(kept(&rules, "cdn.example", &["10.0.0.1"]), 0);
+    // but what answered does: then its storage may be private too.
+    rules.connected(&url("https://registry.example/v2/"), "10.0.0.1".parse().unwrap());
     assert_eq!(kept(&rules, "cdn.example", &["10.0.0.1"]), 1);
     assert_eq!(kept(&rules, "cdn.example", &["127.0.0.1"]), 0);
-    assert_eq!(kept(&rules, "registry.example", &["1.1.1.1"]), 1);
+    assert_eq!(kept(&rules, "cdn.example", &["64:ff9b:1::a00:1"]), 0);
+    assert_eq!(kept(&rules, "registry.example", &["64:ff9b:1::a00:1"]), 1);
+    rules.connected(&url("https://registry.example/v2/"), "1.1.1.1".parse().unwrap());
     assert_eq!(kept(&rules, "cdn.example", &["10.0.0.1"]), 0);
 }
 
@@ -149,10 +165,50 @@ fn trusted_realms_and_proxies_are_the_operators_choice() {
     let mut config = upstream(&["https://registry.example"]);
     config.trusted_realms = vec![config::Origin::of(&Url::parse("https://10.1.1.1:8443").unwrap()).unwrap()];
     config.proxy = Some(Url::parse("http://proxy.corp:3128").unwrap());
-    let rules = Rules::new(&config);
+    let rules = rules_of(&config);
     assert!(dials(&rules, "https://10.1.1.1:8443/token"));
     assert!(!dials(&rules, "https://10.1.1.2/token"));
     assert!(rules.filter("proxy.corp", vec!["10.0.0.9".parse().unwrap()]).is_ok());
     // A trusted realm does not open its network to redirects.
     assert!(rules.filter("cdn.example", vec!["10.0.0.9".parse().unwrap()]).is_err());
+}
+
+#[test]
+fn each_url_of_an_upstream_is_judged_by_itself() {
+    let two = upstream(&["https://registry.example", "http://127.0.0.1:5000"]);
+    let [first, second] = [0, 1].map(|index| Rules::new(&two, &two.urls[index]));
+    assert!(!dials(&first, "http://127.0.0.1:6000/") && !dials(&first, "http://10.0.0.1/"));
+    assert!(dials(&second, "http://127.0.0.1:6000/"));
+}
+
+#[test]
+fn private_storage_of_a_public_registry_is_the_operators_word() {
+    let mut config = upstream(&["https://registry.example"]);
+    config.redirects_private_allowed = true;
+    let rules = rules_of(&config);
+    assert!(
+        dials(&rules, "https://10.0.0.1/") && rules.filter("s3.example", vec!["10.0.0.1".parse().unwrap()]).is_ok()
+    );
+    for never in ["https://127.0.0.1/", "https://169.254.169.254/", "https://[64:ff9b:1::a00:1]/"] {
+        assert!(!dials(&rules, never), "{never}");
+    }
+}
+
+#[test]
+fn what_a_proxy_resolves_is_judged_by_its_name_and_what_it_stands_for_here() {
+    let public = rules(&["https://registry.example"]);
+    let at_home = rules(&["https://registry.corp.internal"]);
+    for (host, addresses, from_public, from_home) in [
+        ("cdn.example", &[][..], true, true),
+        ("cdn.example", &["1.1.1.1", "10.0.0.1"], true, true),
+        ("cdn.example", &["169.254.169.254"], false, false),
+        ("cdn.example", &["1.1.1.1", "127.0.0.1"], false, false),
+        ("cdn.example", &["fd20:ce::254"], false, false),
+        ("Metadata.Google.Internal.", &[], false, false),
+        ("storage.corp.internal", &[], false, true),
+    ] {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        assert_eq!(public.check_proxied(host, &addresses).is_ok(), from_public, "{host} {addresses:?}");
+        assert_eq!(at_home.check_proxied(host, &addresses).is_ok(), from_home, "{host} {addresses:?}");
+    }
 }

@@ -69,39 +69,36 @@ pub enum Error {
     Client(#[source] reqwest::Error),
 }
 
-/// The connections to one upstream. Nothing in it is shared with another upstream.
+/// The connections to one URL of an upstream, and to where it leads. Nothing in it is shared with another one.
 pub struct Transport {
     client: reqwest::Client,
+    /// For this machine, where the proxy is one of the environment.
+    direct: Option<reqwest::Client>,
     rules: Arc<Rules>,
+    resolver: Resolver,
     proxies: Option<hyper_util::client::proxy::matcher::Matcher>,
 }
 
 impl Transport {
-    /// The connections that `upstream` is to be asked by.
+    /// The connections that `url`, one of those of `upstream`, is to be asked by.
     ///
     /// # Errors
     /// Where its CA file or its proxy cannot be used.
-    pub fn new(upstream: &config::Upstream) -> Result<Self, Error> {
-        let rules = Arc::new(Rules::new(upstream));
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(roots::client_config(upstream.ca_file.as_deref())?)
-            .dns_resolver(Arc::new(Resolver::new(Arc::clone(&rules))))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .http1_only()
-            .http1_max_headers(HEADERS_MAX)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-            .tcp_keepalive(Duration::from_secs(30));
-        let mut proxies = None;
-        match &upstream.proxy {
-            Some(proxy) => builder = builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(Error::Proxy)?),
-            None => proxies = Some(hyper_util::client::proxy::matcher::Matcher::from_env()),
-        }
-        Ok(Self { client: builder.build().map_err(Error::Client)?, rules, proxies })
+    pub fn new(upstream: &config::Upstream, url: &Url) -> Result<Self, Error> {
+        let rules = Arc::new(Rules::new(upstream, url));
+        let resolver = Resolver::new(Arc::clone(&rules));
+        let tls = roots::client_config(upstream.ca_file.as_deref())?;
+        let builder = || builder(tls.clone(), resolver.clone());
+        let (client, direct, proxies) = match &upstream.proxy {
+            Some(proxy) => (builder().proxy(reqwest::Proxy::all(proxy.clone()).map_err(Error::Proxy)?), None, None),
+            None => {
+                let proxies = hyper_util::client::proxy::matcher::Matcher::from_env();
+                (builder(), Some(builder().no_proxy()), Some(proxies))
+            }
+        };
+        let client = client.build().map_err(Error::Client)?;
+        let direct = direct.map(reqwest::ClientBuilder::build).transpose().map_err(Error::Client)?;
+        Ok(Self { client, direct, rules, resolver, proxies })
     }
 
     /// Sends one request without a body and waits for the headers of its answer, at most until `deadline`.
@@ -117,11 +114,24 @@ impl Transport {
     ) -> Result<reqwest::Response, Fault> {
         // Literal addresses never reach the resolver, and behind a proxy no name does.
         self.rules.check_literal(url).map_err(Fault::refused)?;
+        let proxied = self.is_proxied(url);
+        if let Some(url::Host::Domain(host)) = url.host()
+            && proxied
+            && !self.rules.is_named(host)
+        {
+            self.resolver.vet(host).await.map_err(Fault::refused)?;
+        }
+        let client = self.direct.as_ref().filter(|_| address::is_loopback(url)).unwrap_or(&self.client);
         let started = Instant::now();
-        let sending = self.client.request(method, url.clone()).headers(headers).send();
+        let sending = client.request(method, url.clone()).headers(headers).send();
         match tokio::time::timeout_at(deadline, sending).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(Fault::of(&error, self.is_proxied(url))),
+            Ok(Ok(response)) => {
+                if let Some(peer) = response.remote_addr().filter(|_| !proxied) {
+                    self.rules.connected(url, peer.ip());
+                }
+                Ok(response)
+            }
+            Ok(Err(error)) => Err(Fault::of(&error, proxied)),
             Err(_) => Err(Fault::timed_out(Step::Headers, started.elapsed())),
         }
     }
@@ -130,13 +140,54 @@ impl Transport {
     fn is_proxied(&self, url: &Url) -> bool {
         match &self.proxies {
             None => true,
+            Some(_) if address::is_loopback(url) => false,
             Some(matcher) => url.as_str().parse().is_ok_and(|uri| matcher.intercept(&uri).is_some()),
         }
     }
 }
 
+fn builder(tls: rustls::ClientConfig, resolver: Resolver) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
+        .tls_backend_preconfigured(tls)
+        .dns_resolver(Arc::new(resolver))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .http1_only()
+        .http1_max_headers(HEADERS_MAX)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+        .tcp_keepalive(Duration::from_secs(30))
+}
+
 impl std::fmt::Debug for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Transport")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let upstream = config::Upstream::at(vec![url("http://127.0.0.1:5000")]);
+        let mut transport = Transport::new(&upstream, &upstream.urls[0]).unwrap();
+        let proxies = hyper_util::client::proxy::matcher::Matcher::builder().all("http://proxy.example:3128").build();
+        transport.proxies = Some(proxies);
+        assert!(transport.direct.is_some());
+        for (target, proxied) in [
+            ("http://127.0.0.1:5000/", false),
+            ("https://[::1]/", false),
+            ("http://localhost:1/", false),
+            ("https://registry.example/", true),
+            ("https://10.0.0.1/", true),
+        ] {
+            assert_eq!(transport.is_proxied(&url(target)), proxied, "{target}");
+        }
     }
 }

@@ -94,7 +94,7 @@ impl Upstream {
             if let Some(shown) = shown {
                 headers.insert(header::AUTHORIZATION, shown.clone());
             }
-            let response = self.send(&ask.method, &url, headers, left, deadline).await?;
+            let response = self.send(endpoint, &ask.method, &url, headers, left, deadline).await?;
             let status = response.status();
             if left && status == StatusCode::UNAUTHORIZED && elsewhere.is_none() {
                 let challenge = Challenges::read(response.headers()).bearer;
@@ -137,13 +137,14 @@ impl Upstream {
     /// Sends one request.
     async fn send(
         &self,
+        endpoint: &Endpoint,
         method: &Method,
         url: &Url,
         headers: HeaderMap,
         left: bool,
         deadline: Instant,
     ) -> Result<reqwest::Response, Trouble> {
-        let sent = self.transport.send(method.clone(), url, headers, deadline).await;
+        let sent = endpoint.transport.send(method.clone(), url, headers, deadline).await;
         if !left {
             let kind = if method == Method::HEAD { UpstreamRequest::Head } else { UpstreamRequest::Get };
             self.count(kind, sent.as_ref().ok().map(reqwest::Response::status));

@@ -20,7 +20,6 @@ use crate::{
     credentials::{self, CredentialProvider},
     metrics::{Metrics, UpstreamLabels},
     oci::{Digest, Reference, Registry, Repository, Tag},
-    transport::Transport,
 };
 use http::Method;
 use std::{
@@ -49,7 +48,6 @@ const PERMIT_TIMEOUT: Duration = Duration::from_secs(8);
 pub struct Upstream {
     pub(super) registry: Registry,
     pub(super) config: config::Upstream,
-    pub(super) transport: Transport,
     pub(super) provider: Arc<dyn CredentialProvider>,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     pub(super) origins: Vec<Origin>,
@@ -72,16 +70,15 @@ impl Upstream {
     /// # Errors
     /// Where its CA file or its proxy cannot be used.
     pub fn new(registry: Registry, config: config::Upstream, metrics: Arc<Metrics>) -> Result<Self, Error> {
-        let transport =
-            Transport::new(&config).map_err(|source| Error::Transport { registry: registry.clone(), source })?;
-        let endpoint = |url: &url::Url| Endpoint::new(url.clone(), config.is_entitled(url));
-        let endpoints: Vec<Arc<Endpoint>> = config.urls.iter().filter_map(endpoint).map(Arc::new).collect();
+        let endpoint = |url| Endpoint::new(url, &config).transpose();
+        let endpoints: Result<Vec<_>, _> =
+            config.urls.iter().filter_map(endpoint).map(|endpoint| endpoint.map(Arc::new)).collect();
+        let endpoints = endpoints.map_err(|source| Error::Transport { registry: registry.clone(), source })?;
         Ok(Self {
             origins: endpoints.iter().map(|endpoint| endpoint.origin.clone()).collect(),
             provider: credentials::provider(&config),
             fills: Arc::new(Semaphore::new(config.fills_max.clamp(1, Semaphore::MAX_PERMITS))),
             bandwidth: config.bandwidth_max.map(|limit| Arc::new(Bandwidth::new(limit))),
-            transport,
             endpoints,
             registry,
             config,

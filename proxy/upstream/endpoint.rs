@@ -1,7 +1,11 @@
 //! One of an upstream's URLs: how it wants to be asked, and whether it answered lately.
 
 use super::scope;
-use crate::{config::Origin, oci::Repository};
+use crate::{
+    config::{self, Origin},
+    oci::Repository,
+    transport::{self, Transport},
+};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -24,6 +28,7 @@ pub(super) struct Endpoint {
     pub(super) origin: Origin,
     /// Whether the upstream's credential may be shown here.
     pub(super) entitled: bool,
+    pub(super) transport: Transport,
     memory: Mutex<Memory>,
 }
 
@@ -53,8 +58,16 @@ pub(super) enum Scheme {
 }
 
 impl Endpoint {
-    pub(super) fn new(base: Url, entitled: bool) -> Option<Self> {
-        Some(Self { origin: Origin::of(&base)?, base, entitled, memory: Mutex::default() })
+    /// One of the URLs of `upstream`. `None` where it is neither http nor https.
+    pub(super) fn new(base: &Url, upstream: &config::Upstream) -> Result<Option<Self>, transport::Error> {
+        let Some(origin) = Origin::of(base) else { return Ok(None) };
+        Ok(Some(Self {
+            origin,
+            base: base.clone(),
+            entitled: upstream.is_entitled(base),
+            transport: Transport::new(upstream, base)?,
+            memory: Mutex::default(),
+        }))
     }
 
     /// The URL of `path`, which begins with `/v2/`, or with the path of the base where upstream itself wrote it.
@@ -130,7 +143,8 @@ mod tests {
     use super::*;
 
     fn endpoint(url: &str) -> Endpoint {
-        Endpoint::new(Url::parse(url).unwrap(), true).unwrap()
+        let url = Url::parse(url).unwrap();
+        Endpoint::new(&url, &config::Upstream::at(vec![url.clone()])).unwrap().unwrap()
     }
 
     #[test]

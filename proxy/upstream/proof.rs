@@ -98,17 +98,17 @@ impl Upstream {
         let Some(url) = url else { return Verdict::Unknown };
         let place = self.proof.place(current.generation);
         let kind = if key.is_some() { UpstreamRequest::Token } else { UpstreamRequest::Get };
-        let asking = place.get_or_init(|| self.probe(kind, &url, current));
+        let asking = place.get_or_init(|| self.probe(endpoint, kind, &url, current));
         timeout_at(deadline, asking).await.map_or(Verdict::Unknown, |verdict| *verdict)
     }
 
-    async fn probe(&self, kind: UpstreamRequest, url: &Url, current: &Current) -> Verdict {
+    async fn probe(&self, endpoint: &Endpoint, kind: UpstreamRequest, url: &Url, current: &Current) -> Verdict {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let Some(basic) = basic(&current.credential) else { return Verdict::Unknown };
         headers.insert(header::AUTHORIZATION, basic);
-        let sent = self.transport.send(Method::GET, url, headers, Instant::now() + PROBE_TIMEOUT).await;
+        let sent = endpoint.transport.send(Method::GET, url, headers, Instant::now() + PROBE_TIMEOUT).await;
         self.count(kind, sent.as_ref().ok().map(reqwest::Response::status));
         match sent.map(|response| response.status().as_u16()) {
             Ok(200..=299) => Verdict::Accepted,

@@ -65,7 +65,7 @@ impl Upstream {
         if let Some(basic) = basic(&current.credential) {
             headers.insert(header::AUTHORIZATION, basic);
         }
-        let sent = self.transport.send(Method::GET, &url, headers, deadline).await;
+        let sent = endpoint.transport.send(Method::GET, &url, headers, deadline).await;
         self.count(UpstreamRequest::Token, sent.as_ref().ok().map(reqwest::Response::status));
         let mut response = sent.map_err(|fault| {
             let mut trouble = self.trouble(fault, &url);

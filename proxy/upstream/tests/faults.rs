@@ -289,3 +289,16 @@ async fn a_proxy_is_asked_and_named_when_it_fails() {
     let failure = fails(&client("https://registry.example", "http://127.0.0.1:1")).await;
     assert_eq!((failure.step, failure.detail.as_deref()), (Step::Proxy, Some("connection refused")));
 }
+
+#[tokio::test]
+async fn a_proxy_is_not_asked_for_a_metadata_service() {
+    let proxy = Origin::start(|_, seen| match seen.path.as_str() {
+        path if path.contains("registry.example") => redirect("http://metadata.google.internal/computeMetadata/v1/"),
+        _ => ok("{}"),
+    })
+    .await;
+    let mut config = config(&["http://registry.example"], None);
+    config.proxy = Some(proxy.url("").parse().unwrap());
+    let failure = fails(&client_of(config)).await;
+    assert_eq!((failure.kind, proxy.seen().len()), (Kind::Refused, 1), "{failure}");
+}
