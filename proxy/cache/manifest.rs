@@ -55,6 +55,8 @@ impl Cache {
     /// The manifest of a digest, in the repository of `target`. A digest that is held is never asked for again.
     pub(super) async fn manifest_by_digest(self: &Arc<Self>, target: &Target) -> Result<Arc<Held>, Cause> {
         if let Some(held) = self.memory.manifest(target) {
+            // Else what is pulled most would be what was read from the disk longest ago, and go first.
+            self.store.note_use(&held.digest);
             return Ok(held);
         }
         let work = || {

@@ -120,7 +120,7 @@ impl Cache {
         held: Option<&TagRecord>,
     ) -> Result<Digest, Failure> {
         let knows_repository =
-            held.is_some() || self.store.tags(&target.registry, &target.repository).is_ok_and(|tags| !tags.is_empty());
+            held.is_some() || self.store.knows_repository(&target.registry, &target.repository).unwrap_or(false);
         if knows_repository {
             match upstream.manifest_head(&target.repository, &target.reference).await {
                 Ok(head) => {

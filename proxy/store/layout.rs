@@ -105,6 +105,10 @@ impl Layout {
         self.of_digest("/blobs/", digest)
     }
 
+    pub(super) fn all_checks(&self, algorithm: Algorithm) -> PathBuf {
+        self.directory.join("checks").join(algorithm.as_str())
+    }
+
     /// The checksums of a blob.
     pub(super) fn checks(&self, digest: &Digest) -> PathBuf {
         self.of_digest("/checks/", digest)

@@ -9,6 +9,7 @@ impl State {
     /// whose content they are. A disk too full for an index leaves it lost, and answers come from the records.
     pub(super) fn rebuild(&self) -> io::Result<()> {
         let blobs = blobs(&self.layout)?;
+        sweep_checks(&self.layout);
         self.size_bytes.store(blobs.iter().map(|(_, row)| row.size_bytes).sum(), Ordering::Relaxed);
         let mut lines_damaged = 0;
         let built = self.index.build(|edit| {
@@ -49,6 +50,24 @@ impl State {
             }
         }
         Ok(lines_damaged)
+    }
+}
+
+/// Removes checks without a blob: those of a crash between the two. Nothing depends on it.
+fn sweep_checks(layout: &Layout) {
+    let shards = [Algorithm::Sha256, Algorithm::Sha512]
+        .into_iter()
+        .filter_map(|algorithm| Some((algorithm, fs::read_dir(layout.all_checks(algorithm)).ok()?)));
+    for (algorithm, shard) in
+        shards.flat_map(|(algorithm, shards)| shards.flatten().map(move |shard| (algorithm, shard)))
+    {
+        for entry in fs::read_dir(shard.path()).into_iter().flatten().flatten() {
+            let hex = entry.file_name().to_string_lossy().into_owned();
+            let digest = format!("{}:{hex}", algorithm.as_str()).parse::<Digest>();
+            if digest.is_ok_and(|digest| entry.path() == layout.checks(&digest) && !layout.blob(&digest).exists()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 }
 

@@ -650,3 +650,22 @@ fn a_full_disk_is_told_and_what_is_held_stays() {
     let disk = store.disk().unwrap();
     assert!(disk.total_bytes == 8 << 20 && disk.free_bytes > 0, "{disk:?}");
 }
+
+#[test]
+fn checks_whose_blob_never_came_are_swept_after_a_crash() {
+    let scratch = scratch();
+    let digest = Digest::of(b"whole");
+    {
+        let store = Store::open(scratch.path()).unwrap();
+        store.put(&digest, b"whole").unwrap();
+        store.close().unwrap();
+    }
+    let orphan = Digest::of(b"never came").hex();
+    let shard = scratch.path().join("checks/sha256").join(&orphan[..2]);
+    fs::create_dir_all(&shard).unwrap();
+    fs::write(shard.join(&orphan), b"x").unwrap();
+    fs::remove_file(scratch.path().join("index.redb")).unwrap();
+    let store = Store::open(scratch.path()).unwrap();
+    assert!(!shard.join(&orphan).exists());
+    assert!(store.blob(&digest).unwrap().unwrap().has_checks());
+}
