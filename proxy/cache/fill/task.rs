@@ -5,7 +5,7 @@ use crate::{
     cache::error::failure_of_body,
     metrics::{FillEnd, FillLabels, Metrics},
     store::{self, Member, Proof, Store},
-    upstream::{BlobBody, ByteRange, Failure, Kind},
+    upstream::{BlobBody, BlobSource, ByteRange, Failure, Kind},
 };
 use bytes::Bytes;
 use std::{
@@ -27,6 +27,9 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Before each attempt that follows one without progress: together long enough for a registry to be restarted.
 const RESUME_DELAYS: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(10)];
+
+/// A fill that is cut again and again remembers so many of those who sent its bytes.
+const SOURCES_MAX: usize = 16;
 
 /// So often a resume waits for one of the upstream's `fills_max`; each wait has the upstream's own deadline.
 const BUSY_MAX: u32 = 30;
@@ -96,12 +99,24 @@ impl Fill {
         let ink = spawn_blocking(move || Ink::new(&from, digest)).await.map_err(Broken::Task)??;
         self.file.set(ink.file()).expect("set once, here");
         self.publish(State::Receiving, Some(&plan));
-        let ink = self.receive(&mut plan, ink, body).await?;
-        self.keep(plan, ink, store).await
+        let mut sources = vec![body.source()];
+        let ink = self.receive(&mut plan, ink, body, &mut sources).await?;
+        let kept = self.keep(plan, ink, store).await;
+        if matches!(&kept, Err(Broken::Upstream(failure)) if failure.kind == Kind::Mismatch) {
+            // Any of them may have sent the wrong bytes: the next fill asks another of the upstream's urls first.
+            sources.iter().for_each(BlobSource::distrust);
+        }
+        kept
     }
 
     /// Takes in bodies until every byte is there.
-    async fn receive(&self, plan: &mut Plan, mut ink: Ink, mut body: BlobBody) -> Result<Ink, Broken> {
+    async fn receive(
+        &self,
+        plan: &mut Plan,
+        mut ink: Ink,
+        mut body: BlobBody,
+        sources: &mut Vec<BlobSource>,
+    ) -> Result<Ink, Broken> {
         loop {
             let (written, next) = self.take(plan, ink, body).await?;
             ink = written;
@@ -109,6 +124,9 @@ impl Fill {
                 Some(body) => body,
                 None => return Ok(ink),
             };
+            if sources.len() < SOURCES_MAX {
+                sources.push(body.source());
+            }
         }
     }
 
